@@ -1,0 +1,56 @@
+package testenv
+
+import (
+	"os"
+	"os/exec"
+	"runtime"
+	"testing"
+)
+
+// Require is the environment variable that turns skips into failures: `make test` and CI set it.
+const Require = "DEVLOOP_REQUIRE"
+
+// missing skips the test with a sentence, or fails it where everything was promised to be there.
+func missing(t testing.TB, sentence string) {
+	t.Helper()
+	if os.Getenv(Require) != "" {
+		t.Fatalf("%s (%s is set, so this is a failure)", sentence, Require)
+	}
+	t.Skip(sentence)
+}
+
+// NeedsRoot skips unless the test runs as root on Linux.
+func NeedsRoot(t testing.TB) {
+	t.Helper()
+	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
+		missing(t, "needs root on Linux: run `make test`, or `sudo go test`")
+	}
+}
+
+// NeedsProgram skips unless a program is on the PATH, and returns where it is.
+func NeedsProgram(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		missing(t, "needs the program "+name+" on the PATH")
+	}
+	return path
+}
+
+// NeedsFolder skips unless an environment variable names a folder that exists, and returns the folder.
+func NeedsFolder(t testing.TB, variable string) string {
+	t.Helper()
+	dir := os.Getenv(variable)
+	if info, err := os.Stat(dir); dir == "" || err != nil || !info.IsDir() {
+		missing(t, "needs "+variable+" to name a folder")
+	}
+	return dir
+}
+
+// NeedsFull skips under `go test -short` and unless everything was promised to be there; it is for tests of many seconds.
+func NeedsFull(t testing.TB) {
+	t.Helper()
+	if os.Getenv(Require) == "" {
+		t.Skip("takes many seconds: run by `make test`")
+	}
+}

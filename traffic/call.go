@@ -1,0 +1,181 @@
+package traffic
+
+// Protocols that calls and connections carry.
+const (
+	ProtoHTTP    = "http"
+	ProtoDNS     = "dns"
+	ProtoTLS     = "tls"     // one call per handshake; the bytes behind it stay closed
+	ProtoOther   = "other"   // seen from its first byte, and it is none of the protocols above
+	ProtoUnknown = "unknown" // joined in the middle or cut: it could be anything
+)
+
+// State is how far a call or connection got.
+type State string
+
+// The states of calls.
+const (
+	StateComplete   State = "complete"   // request and response were seen
+	StateOpen       State = "open"       // still waiting when the window closed; never an error
+	StateUnanswered State = "unanswered" // the connection ended, or time ran out, without a response
+	StateTruncated  State = "truncated"  // the response began and its connection ended in the middle
+	StateHalf       State = "half"       // only the response was seen: the capture joined late
+)
+
+// Reasons in [Call.Error], after OpenTelemetry's error.type.
+const (
+	ErrorReset     = "connection_reset"
+	ErrorRefused   = "connection_refused"
+	ErrorClosed    = "connection_closed" // the server closed without an answer
+	ErrorCancelled = "cancelled"         // the client closed or reset while it waited
+	ErrorTimeout   = "timeout"           // DNS: no answer within the dissector's limit
+	ErrorProtocol  = "protocol_error"
+	ErrorTruncated = "truncated"
+)
+
+// Call is one L7 request with its response, or its lack.
+type Call struct {
+	ID       string   `json:"id"`      // node/connection/index; stable for the same bytes
+	Protocol string   `json:"proto"`   //
+	ConnID   uint64   `json:"conn_id"` // fits in 53 bits
+	FlowID   uint64   `json:"flow_id"` // client address and server address and port
+	Index    int      `json:"index"`   // place on its connection, from 0
+	Src      Endpoint `json:"src"`
+	Dst      Endpoint `json:"dst"`
+
+	Start         int64  `json:"start_ns"`          // first request byte, Unix nanoseconds
+	RequestEnd    int64  `json:"request_end_ns"`    // last request byte
+	ResponseStart int64  `json:"response_start_ns"` // first response byte, 0 without one
+	End           int64  `json:"end_ns"`            // last response byte, or when the wait ended
+	Point         string `json:"point,omitempty"`   // whose clock edge the times are: client, server, or wire
+
+	State      State  `json:"state"`
+	Error      string `json:"error,omitempty"`      // why there is no whole response
+	Background bool   `json:"background,omitempty"` // probe or other traffic that no exercise caused
+
+	Method string `json:"method"` // HTTP method, DNS question type, "ClientHello"
+	Path   string `json:"path"`   // HTTP path without query, DNS name, SNI
+	Status int    `json:"status"` // HTTP status, DNS rcode, TLS alert; 0 without a response
+
+	RequestSize     int64       `json:"req_size"`  // body bytes on the wire
+	ResponseSize    int64       `json:"resp_size"` //
+	RequestPackets  PacketRange `json:"req_packets"`
+	ResponsePackets PacketRange `json:"resp_packets"`
+
+	HTTP  *HTTP  `json:"http,omitempty"`
+	DNS   *DNS   `json:"dns,omitempty"`
+	TLS   *TLS   `json:"tls,omitempty"`
+	Retry *Retry `json:"retry,omitempty"`
+
+	Credentials []Credential `json:"credentials,omitempty"` // found by redaction; never the value
+	TraceID     string       `json:"trace_id,omitempty"`
+	SpanID      string       `json:"span_id,omitempty"`   // the caller's span: parent of the work
+	Iteration   string       `json:"iteration,omitempty"` // from the exercise, when it reached this call
+	Revision    string       `json:"revision,omitempty"`  // "r7" when both ends ran r7's builds
+}
+
+// Latency is first request byte to last response byte in nanoseconds, 0 without a response.
+func (c *Call) Latency() int64 {
+	if c.ResponseStart == 0 || c.End < c.Start {
+		return 0
+	}
+	return c.End - c.Start
+}
+
+// Answered reports whether a response was seen at all.
+func (c *Call) Answered() bool {
+	return c.State == StateComplete || c.State == StateTruncated || c.State == StateHalf
+}
+
+// PacketRange names the first and last packet that carry a message; 0 when there is none. Other packets may lie between.
+type PacketRange struct {
+	First uint64 `json:"first"`
+	Last  uint64 `json:"last"`
+}
+
+// Header is one header line as it was sent.
+type Header struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// HTTP is what an HTTP/1 call carries beyond the common fields.
+type HTTP struct {
+	Version             string   `json:"version"` // "1.0", "1.1"
+	Host                string   `json:"host"`
+	Query               string   `json:"query,omitempty"` // raw, without "?"
+	Reason              string   `json:"reason,omitempty"`
+	RequestHeaders      []Header `json:"req_headers"`
+	ResponseHeaders     []Header `json:"resp_headers"`
+	RequestHeadersSize  int      `json:"req_headers_size"`    // bytes, request line included
+	ResponseHeadersSize int      `json:"resp_headers_size"`   //
+	RequestBody         []byte   `json:"req_body,omitempty"`  // decoded (chunked, gzip, br, zstd), cut at the dissector's limit
+	ResponseBody        []byte   `json:"resp_body,omitempty"` //
+	RequestBodyCut      bool     `json:"req_body_cut,omitempty"`
+	ResponseBodyCut     bool     `json:"resp_body_cut,omitempty"`
+	BodyError           string   `json:"body_error,omitempty"` // why a body could not be decoded
+	Upgrade             string   `json:"upgrade,omitempty"`    // protocol that a 101 or CONNECT switched to
+	Continued           bool     `json:"continued,omitempty"`  // a 100 Continue came first
+	KeptAlive           bool     `json:"kept_alive"`           // not the first call on its connection
+}
+
+// DNS is what a DNS call carries.
+type DNS struct {
+	ID        uint16      `json:"id"`
+	Transport string      `json:"transport"` // udp or tcp
+	Questions []DNSRecord `json:"questions"`
+	Answers   []DNSRecord `json:"answers"`
+	RCode     string      `json:"rcode"` // NOERROR, NXDOMAIN, …
+	Truncated bool        `json:"truncated,omitempty"`
+}
+
+// DNSRecord is a question or an answer.
+type DNSRecord struct {
+	Name string `json:"name"` // without the final dot
+	Type string `json:"type"` // A, AAAA, …
+	Data string `json:"data,omitempty"`
+	TTL  uint32 `json:"ttl,omitempty"`
+}
+
+// TLS is what a TLS handshake tells without keys.
+type TLS struct {
+	SNI            string        `json:"sni"`
+	Version        uint16        `json:"version"` // negotiated; 0x0303 is TLS 1.2, 0x0304 TLS 1.3
+	OfferedVersion uint16        `json:"offered_version"`
+	Cipher         uint16        `json:"cipher"`
+	Ciphers        []string      `json:"ciphers,omitempty"` // offered, IANA names
+	ALPN           string        `json:"alpn,omitempty"`    // chosen, or the first offered when the choice is encrypted
+	ALPNs          []string      `json:"alpns,omitempty"`
+	Resumed        bool          `json:"resumed,omitempty"`
+	Certificates   []Certificate `json:"certificates,omitempty"` // TLS 1.2 and older: 1.3 encrypts them
+	Alert          string        `json:"alert,omitempty"`
+	HandshakeNS    int64         `json:"handshake_ns,omitempty"` // ClientHello to the client's first record after the server's flight
+}
+
+// Certificate is one certificate of a TLS chain.
+type Certificate struct {
+	Subject   string   `json:"subject"`
+	Issuer    string   `json:"issuer"`
+	Names     []string `json:"names,omitempty"`
+	NotBefore int64    `json:"not_before"` // Unix seconds
+	NotAfter  int64    `json:"not_after"`  //
+	SHA256    string   `json:"sha256"`
+}
+
+// Credential is a secret that a call carried: its kind, where it stood, and a hash keyed per workspace, so that the
+// same secret on two calls can be recognised and never read.
+type Credential struct {
+	Kind  string `json:"kind"`  // bearer, basic, cookie, api_key, jwt, …
+	Place string `json:"place"` // request.header:authorization, request.query:token, …
+	Hash  string `json:"hash"`
+}
+
+// Retry says which logical request a call was an attempt of.
+type Retry struct {
+	Group      string  `json:"group"`      // ID of the first attempt
+	Attempt    int     `json:"attempt"`    // from 1
+	Attempts   int     `json:"attempts"`   // of the whole group
+	DelayNS    int64   `json:"delay_ns"`   // since the previous attempt ended (its start, when it never did)
+	Factor     float64 `json:"factor"`     // mean growth of the delays of the group; 0 with fewer than two delays
+	Jitter     float64 `json:"jitter"`     // coefficient of variation of the delays' residuals
+	Confidence string  `json:"confidence"` // exact (same id or trace parent) or inferred
+}
