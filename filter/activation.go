@@ -1,0 +1,133 @@
+package filter
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+)
+
+// Mode says what a missing value reads as.
+type Mode uint8
+
+// The modes of an [Activation].
+const (
+	ModeFilter Mode = iota // KFL's default: "", 0, false, empty
+	ModeExpect             // CEL's unknown: see [Activation.Missing] and [Activation.Unanswered]
+)
+
+// Activation lends the fields of one row to a CEL program. It reads a field when the program asks for it, and holds no
+// map. It belongs to one goroutine; [Activation.Reset] makes it ready for the next row.
+type Activation struct {
+	row        *Row
+	mode       Mode
+	now        types.Timestamp
+	missing    []*Field
+	unanswered []*Field
+	ends       *ends // set while [Filter.Could] asks; the row is then nil
+}
+
+var _ cel.Activation = (*Activation)(nil)
+
+// NewActivation returns an activation for which now() is the time given.
+func NewActivation(now time.Time) *Activation {
+	return &Activation{now: types.Timestamp{Time: now}}
+}
+
+// Reset makes it speak of a row, and forgets what was asked about the one before.
+func (a *Activation) Reset(row *Row, mode Mode) {
+	a.row, a.mode = row, mode
+	a.missing, a.unanswered = a.missing[:0], a.unanswered[:0]
+}
+
+// Missing are the fields that were asked for since Reset and that this row does not have at all, such as retry.attempts of a
+// call that was not retried. Only [ModeExpect] records them; the program saw CEL's unknown in their place.
+func (a *Activation) Missing() []string { return names(a.missing) }
+
+// Unanswered are the response fields that were asked for since Reset while the row's call has no (whole) answer. Only
+// [ModeExpect] records them; the program saw CEL's unknown in their place.
+func (a *Activation) Unanswered() []string { return names(a.unanswered) }
+
+func names(fields []*Field) []string {
+	var all []string
+	for _, f := range fields {
+		all = append(all, f.Name)
+	}
+	return all
+}
+
+// Variables beside the fields; users cannot type their names.
+const (
+	nowVariable = "@now"
+	rowVariable = "@row"
+	hasPrefix   = "@has."
+)
+
+// ResolveName implements [cel.Activation].
+func (a *Activation) ResolveName(name string) (any, bool) {
+	if f, ok := table().byName[name]; ok {
+		return a.value(f), true
+	}
+	switch {
+	case name == nowVariable:
+		return a.now, true
+	case name == rowVariable:
+		return a, true
+	case strings.HasPrefix(name, hasPrefix):
+		f, ok := table().byName[name[len(hasPrefix):]]
+		if !ok {
+			return nil, false
+		}
+		return a.has(f), true
+	}
+	return nil, false
+}
+
+// Parent implements [cel.Activation].
+func (a *Activation) Parent() cel.Activation { return nil }
+
+// value is a field's value for the program: the row's, a default, or unknown.
+func (a *Activation) value(f *Field) ref.Val {
+	if a.ends != nil {
+		return a.ends.value(f)
+	}
+	v, ok := f.Get(a.row)
+	switch {
+	case ok:
+		return v
+	case a.mode == ModeFilter:
+		return f.zero
+	}
+	return a.absent(f)
+}
+
+// absent notes why the row has no value and returns CEL's unknown.
+func (a *Activation) absent(f *Field) ref.Val {
+	list := &a.missing
+	if f.Response && a.row.Call != nil && (f.applies == nil || f.applies(a.row)) {
+		list = &a.unanswered
+	}
+	if !slices.Contains(*list, f) {
+		*list = append(*list, f)
+	}
+	return f.unknown
+}
+
+// has answers has(field): whether the row has the field, and it is not its type's default.
+func (a *Activation) has(f *Field) ref.Val {
+	if a.ends != nil {
+		v := a.ends.value(f)
+		if types.IsUnknown(v) {
+			return v
+		}
+		return types.Bool(v.Equal(f.zero) != types.True)
+	}
+	v, ok := f.Get(a.row)
+	if !ok && a.mode == ModeExpect && f.Response && a.row.Call != nil && (f.applies == nil || f.applies(a.row)) {
+		return a.absent(f)
+	}
+	return types.Bool(ok && v.Equal(f.zero) != types.True)
+}
