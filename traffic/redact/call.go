@@ -1,0 +1,164 @@
+package redact
+
+import (
+	"bytes"
+
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// Call replaces the secrets of a call in place and notes each in its Credentials. Doing it again changes nothing.
+func (r *Redactor) Call(c *traffic.Call) {
+	if c.Protocol != traffic.ProtoDNS && c.Protocol != traffic.ProtoTLS { // names are not secret
+		c.Path = r.field(c, c.Path, "request.path", "", 0)
+	}
+	h := c.HTTP
+	if h == nil {
+		return
+	}
+	h.Query = r.query(c, h.Query)
+	h.Reason = r.field(c, h.Reason, "response.reason", "", 0)
+	r.headerList(c, h.RequestHeaders, "request.")
+	r.headerList(c, h.ResponseHeaders, "response.")
+	h.RequestBody = r.body(c, h.RequestBody, contentType(h.RequestHeaders), "request.body")
+	h.ResponseBody = r.body(c, h.ResponseBody, contentType(h.ResponseHeaders), "response.body")
+}
+
+func (r *Redactor) query(c *traffic.Call, q string) string {
+	if q == "" {
+		return q
+	}
+	b := []byte(q)
+	var buf [8]span
+	spans := r.form(buf[:0], b)
+	return r.apply(c, q, b, spans, "request.query")
+}
+
+func (r *Redactor) headerList(c *traffic.Call, headers []traffic.Header, side string) {
+	for i := range headers {
+		h := &headers[i]
+		if len(h.Value) < 2 {
+			continue
+		}
+		name := lower(h.Name)
+		var buf [8]span
+		kind := r.keyKind([]byte(name))
+		if r.headers[name] {
+			kind = "secret"
+		}
+		if kind == "" {
+			h.Value = r.field(c, h.Value, side+"header:", name, idFlag(name))
+			continue
+		}
+		b := []byte(h.Value)
+		spans := r.headerValue(buf[:0], b, 0, len(b), kind, nil)
+		place := side + "header:" + name
+		if kind == "cookie" || kind == "set_cookie" {
+			place = side + "cookie"
+			for j := range spans { // the name of each cookie stands right before its value
+				spans[j].name = cookieName(b, spans[j].from)
+			}
+		}
+		h.Value = r.apply(c, h.Value, b, spans, place)
+	}
+}
+
+func idFlag(name string) int {
+	if idHeaders[name] {
+		return noDigits | noKeys
+	}
+	return 0
+}
+
+func cookieName(b []byte, at int) []byte {
+	eq := bytes.LastIndexByte(b[:at], '=')
+	if eq < 0 {
+		return nil
+	}
+	return bytes.TrimSpace(b[bytes.LastIndexByte(b[:eq], ';')+1 : eq])
+}
+
+// field redacts one short text.
+func (r *Redactor) field(c *traffic.Call, s, place, name string, flags int) string {
+	if len(s) < 9 {
+		return s
+	}
+	b := []byte(s)
+	var buf [8]span
+	spans := r.find(buf[:0], b, flags)
+	if len(spans) == 0 {
+		return s
+	}
+	return r.apply(c, s, b, spans, place+name)
+}
+
+func (r *Redactor) body(c *traffic.Call, b []byte, contentType, place string) []byte {
+	if len(b) < 5 {
+		return b
+	}
+	var buf [16]span
+	var spans []span
+	if isForm(contentType, b) {
+		spans = r.form(buf[:0], b)
+	} else {
+		spans = r.find(buf[:0], b, 0)
+	}
+	if len(spans) == 0 {
+		return b
+	}
+	return r.replace(b, spans, noting(c, place))
+}
+
+func (r *Redactor) apply(c *traffic.Call, s string, b []byte, spans []span, place string) string {
+	if len(spans) == 0 {
+		return s
+	}
+	return string(r.replace(b, spans, noting(c, place)))
+}
+
+// noting adds each secret that replace finds to the call's credentials, once per place. Very short cookies are left
+// out: "1" or "en" would tie together calls that share nothing.
+func noting(c *traffic.Call, place string) func(*span, string) {
+	return func(s *span, hash string) {
+		if s.kind == "cookie" && s.to-s.from < 8 {
+			return
+		}
+		p := place
+		if len(s.name) > 0 {
+			p += ":" + lower(string(s.name))
+		}
+		found := traffic.Credential{Kind: s.kind, Place: p, Hash: hash}
+		for _, have := range c.Credentials {
+			if have == found {
+				return
+			}
+		}
+		c.Credentials = append(c.Credentials, found)
+	}
+}
+
+func contentType(headers []traffic.Header) string {
+	for i := range headers {
+		if lower(headers[i].Name) == "content-type" {
+			return lower(headers[i].Value)
+		}
+	}
+	return ""
+}
+
+// isForm reports whether a body is a percent-encoded form: by its type, or without one by its looks.
+func isForm(contentType string, b []byte) bool {
+	if contentType != "" {
+		return bytes.HasPrefix([]byte(contentType), []byte("application/x-www-form-urlencoded"))
+	}
+	head := b[:min(len(b), 256)]
+	eq := bytes.IndexByte(head, '=')
+	if eq <= 0 || bytes.ContainsAny(head, "\n{<\" ") {
+		return false
+	}
+	for _, c := range head[:eq] {
+		if !isName(c) && c != '%' && c != '[' && c != ']' {
+			return false
+		}
+	}
+	return true
+}
