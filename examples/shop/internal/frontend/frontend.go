@@ -46,8 +46,15 @@ func (f *frontend) pass(peer *shop.Peer, path string) func(*http.Request) (any, 
 		if err := shop.Read(r, &body); err != nil {
 			return nil, err
 		}
-		var answer json.RawMessage
-		return &answer, peer.Call(r.Context(), "POST", path, body, &answer)
+		request, err := peer.Request(r.Context(), "POST", path, body)
+		if err != nil {
+			return nil, err
+		}
+		reply, err := peer.Send(request)
+		if err != nil {
+			return nil, shop.Fail(http.StatusBadGateway, "%v", err)
+		}
+		return shop.Answer{Status: reply.Status, Body: json.RawMessage(reply.Body)}, nil
 	}
 }
 
@@ -68,7 +75,7 @@ func (f *frontend) showCatalogue(r *http.Request) (any, error) {
 	return &items, reply.Decode("catalogue", &items)
 }
 
-// count tells the third party what is popular. A user never waits for its answer's content, and never learns of its errors.
+// count tells the third party what is popular; a user never learns of its errors.
 func (f *frontend) count(ctx context.Context, event string) {
 	request, err := f.metrics.Request(ctx, "POST", "/collect", map[string]string{"event": event})
 	if err != nil {

@@ -1,0 +1,142 @@
+package shop_test
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/devloop-io/devloop/examples/shop/internal/shop"
+)
+
+const sent = 40 // journeys per shop
+
+// symptoms say of each fault how it shows to those who can look inside; the checks say it of the packets alone.
+var symptoms = map[string]func(*running) bool{
+	"auth-missing": some("orders", func(e exchange) bool { return e.header.Get("Authorization") == "" }),
+	"cache-miss": some("catalogue /items", func(e exchange) bool {
+		return e.response.Get("Cache-Control") == "" && e.response.Get("X-Cache") == "miss"
+	}),
+	"db-churn":          func(s *running) bool { return s.databases.Load() > 20 },
+	"dns-flood":         func(s *running) bool { return s.nxdomain.Load() > 20 },
+	"field-changed":     some("catalogue /items", func(e exchange) bool { return !strings.Contains(e.body, `"price"`) }),
+	"keepalive-lost":    func(s *running) bool { return connections(s, "payment") > sent/2 },
+	"n-plus-one":        func(s *running) bool { return longest(attempts(s)) > 3 },
+	"new-egress":        some("thirdparty /telemetry", func(exchange) bool { return true }),
+	"no-correlation-id": some("", func(e exchange) bool { return e.service != "frontend" && e.header.Get("X-Request-Id") == "" }),
+	"payment-slow":      some("payment", func(e exchange) bool { return e.status == 200 && e.end.Sub(e.start) > 200*time.Millisecond }),
+	"payment-timeout":   some("frontend /api/v1/checkout", func(e exchange) bool { return e.status == 503 }),
+	"plaintext":         some("gateway", func(e exchange) bool { return e.tls == nil }),
+	"pool-exhaustion":   some("payment", func(e exchange) bool { return e.status == 0 }),
+	"retry-no-backoff":  retried(func(first, second time.Duration) bool { return first > 10*time.Millisecond && second < first*3/2 }),
+	"retry-storm": retried(func(first, second time.Duration) bool {
+		return first < 10*time.Millisecond && second < 10*time.Millisecond
+	}),
+	"sni-missing":     some("gateway", func(e exchange) bool { return e.tls != nil && e.tls.ServerName == "" }),
+	"tls-old":         some("gateway", func(e exchange) bool { return e.tls != nil && e.tls.Version < 0x0303 }),
+	"token-forwarded": some("thirdparty", func(e exchange) bool { return e.header.Get("Authorization") != "" }),
+}
+
+// some reports whether a fact holds of any exchange of "service" or "service /path".
+func some(where string, fact func(exchange) bool) func(*running) bool {
+	return func(s *running) bool {
+		return slices.ContainsFunc(s.seen, func(e exchange) bool {
+			return strings.HasPrefix(e.service+" "+e.path, where) && fact(e)
+		})
+	}
+}
+
+func connections(s *running, service string) int {
+	from := map[string]bool{}
+	for _, e := range s.seen {
+		if e.service == service {
+			from[e.remote] = true
+		}
+	}
+	return len(from)
+}
+
+// attempts are cart's price requests, by the request that cart was serving.
+func attempts(s *running) map[string][]exchange {
+	groups := map[string][]exchange{}
+	for _, e := range s.seen {
+		if e.path == "/prices" {
+			parent := e.header.Get("traceparent")
+			groups[parent] = append(groups[parent], e)
+		}
+	}
+	for _, g := range groups {
+		slices.SortFunc(g, func(a, b exchange) int { return a.start.Compare(b.start) })
+	}
+	return groups
+}
+
+func longest(groups map[string][]exchange) int {
+	n := 0
+	for _, g := range groups {
+		n = max(n, len(g))
+	}
+	return n
+}
+
+// retried reports whether a fact holds of the two pauses between the three attempts of any request.
+func retried(fact func(first, second time.Duration) bool) func(*running) bool {
+	return func(s *running) bool {
+		for _, g := range attempts(s) {
+			if len(g) >= 3 && g[0].status == 503 && g[1].status == 503 && fact(g[1].start.Sub(g[0].end), g[2].start.Sub(g[1].end)) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// TestEachFaultShowsAsItselfAndNothingElse plants every fault alone and looks for the symptoms of all of them.
+func TestEachFaultShowsAsItselfAndNothingElse(t *testing.T) {
+	for _, fault := range append([]string{""}, shop.Faults...) {
+		t.Run("fault="+fault, func(t *testing.T) {
+			t.Parallel()
+			s := startShop(t, fault)
+			answers := s.journeys(t, sent)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			want := []string{}
+			if fault != "" {
+				want = []string{fault}
+			}
+			var got = []string{}
+			for _, name := range slices.Sorted(maps.Keys(symptoms)) {
+				if symptoms[name](s) {
+					got = append(got, name)
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("symptoms (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(answersOf(fault), answers); diff != "" {
+				t.Errorf("what users were answered (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// answersOf is how many answers of which status the journeys get.
+func answersOf(fault string) map[string]map[int]int {
+	answers := map[string]map[int]int{"/api/v1/catalogue": {200: sent}, "/api/v1/cart": {200: sent}, "/api/v1/checkout": {201: sent}}
+	switch fault {
+	case "payment-timeout":
+		answers["/api/v1/checkout"] = map[int]int{201: sent - sent/16, 503: sent / 16}
+	case "pool-exhaustion": // the order stands, its charge is pending
+		answers["/api/v1/checkout"] = map[int]int{201: sent - sent/16, 202: sent / 16}
+	}
+	return answers
+}
+
+func TestEveryFaultHasASymptom(t *testing.T) {
+	if diff := cmp.Diff(shop.Faults, slices.Sorted(maps.Keys(symptoms))); diff != "" {
+		t.Errorf("faults and symptoms differ (-faults +symptoms):\n%s", diff)
+	}
+}
