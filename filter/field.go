@@ -25,7 +25,6 @@ type Field struct {
 	Optional bool      // rows of its kind may lack it (rule 3 of checks: a term over rows that all lack it is vacuous)
 	Response bool      // unknown in expectations while the call has no answer (rule 1 of checks)
 	Stub     bool      // belongs to a protocol that is not dissected yet: always the default
-	Since    string    // where the name comes from, when it is an alias rule: free text for the reference
 
 	// Get reads it from a row. False means that the row has no value; the value is then the type's default.
 	Get func(*Row) (ref.Val, bool)

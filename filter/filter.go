@@ -45,7 +45,7 @@ func Compile(src string, opts ...Option) (*Filter, error) {
 	}
 	f := &Filter{translation: t, kind: Both}
 	f.pool.New = func() any { return NewActivation(o.now) }
-	if t.Text == "" {
+	if t.empty {
 		return f, nil
 	}
 	env, err := RowEnv()
@@ -57,7 +57,7 @@ func Compile(src string, opts ...Option) (*Filter, error) {
 		return nil, err
 	}
 	if out := f.checked.OutputType(); out.Kind() != types.BoolKind {
-		return nil, newError(src, o.base, leading(src), fmt.Sprintf("a filter is true or false, and this is %s", a(typeName(out))),
+		return nil, newError(src, o.base, len(src)-len(strings.TrimLeft(src, " \t\r\n")), fmt.Sprintf("a filter is true or false, and this is %s", article(typeName(out))),
 			"compare it with something")
 	}
 	f.program, err = Program(env, f.checked)

@@ -14,8 +14,9 @@ import (
 )
 
 // stringsMap is a map of text to text that CEL reads in place: headers, cookies, query parameters, labels. Where fold is
-// set its keys are case-insensitive and read back in lower case, as HTTP/2 writes them. The values of a name that stands
-// several times are joined with ", ", as RFC 9110 section 5.3 allows for headers.
+// set its keys are case-insensitive and read back in lower case, as HTTP/2 writes them, and the values
+// of a name that stands several times are joined with ", ", as RFC 9110 section 5.3 allows for headers. In other maps the
+// first value of a name stands for it.
 type stringsMap struct {
 	pairs []traffic.Header
 	fold  bool
@@ -42,12 +43,13 @@ func (m *stringsMap) get(name string) (string, bool) {
 	var value string
 	var found bool
 	for i := range m.pairs {
-		if !m.same(m.pairs[i].Name, name) {
-			continue
-		}
-		if found {
+		switch {
+		case !m.same(m.pairs[i].Name, name):
+		case !found && !m.fold:
+			return m.pairs[i].Value, true
+		case found:
 			value += ", " + m.pairs[i].Value
-		} else {
+		default:
 			value, found = m.pairs[i].Value, true
 		}
 	}
