@@ -90,13 +90,9 @@ func startShop(t *testing.T, faults string) *running {
 		"FAULTS":             faults,
 		"DATABASE_URL":       "postgres://shop@" + sql.Addr().String() + "/shop?sslmode=disable",
 		"CACHE_ADDR":         cache.Addr().String(),
-		"METRICS_URL":        "http://collect.metrics.example",
 		"METRICS_ADDR":       listeners["thirdparty"].Addr().String(),
-		"TELEMETRY_URL":      "http://telemetry.vendor.example",
 		"TELEMETRY_ADDR":     listeners["thirdparty"].Addr().String(),
-		"GATEWAY_URL":        "https://api.payments.example",
 		"GATEWAY_ADDR":       encrypted.Addr().String(),
-		"GATEWAY_PLAIN_URL":  "http://api.payments.example",
 		"GATEWAY_PLAIN_ADDR": listeners["gateway"].Addr().String(),
 		"LOGIN_URL":          "http://" + listeners["login"].Addr().String(),
 		"CATALOGUE_URL":      "http://" + listeners["catalogue"].Addr().String(),
@@ -151,7 +147,7 @@ func (c counting) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-// names is a DNS server that knows "cache" and nothing else, and a resolver that asks it.
+// names is a DNS server that knows the cache by its full name and nothing else, and a resolver that asks it.
 func (s *running) names(t *testing.T, ctx context.Context, serving *sync.WaitGroup) *net.Resolver {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -172,7 +168,7 @@ func (s *running) names(t *testing.T, ctx context.Context, serving *sync.WaitGro
 			}
 			q := m.Questions[0]
 			m.Response, m.Additionals = true, nil
-			if q.Name.String() == "cache." {
+			if q.Name.String() == "cache.shop.svc.cluster.local." {
 				m.Answers = []dnsmessage.Resource{{
 					Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class},
 					Body:   &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}},

@@ -121,13 +121,13 @@ func (c *catalogue) items(ctx context.Context) (items []database.Item, hit bool,
 	return items, false, nil
 }
 
-// lookUp asks for the cache's address on every request, through a search list as Kubernetes gives it (ndots:5): each
-// lookup is a handful of NXDOMAIN answers.
+// lookUp asks for the cache's address on every request, and by a name that a search list as Kubernetes gives it
+// (ndots:5) expands first: three NXDOMAIN answers before the one that counts.
 func (c *catalogue) lookUp(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, c.Scale(100*time.Millisecond))
 	defer cancel()
 	for _, suffix := range []string{".shop.svc.cluster.local.", ".svc.cluster.local.", ".cluster.local.", "."} {
-		if _, err := c.Resolver.LookupNetIP(ctx, "ip4", "cache"+suffix); err == nil {
+		if _, err := c.Resolver.LookupNetIP(ctx, "ip4", "cache.shop.svc.cluster.local"+suffix); err == nil {
 			return
 		}
 	}

@@ -19,7 +19,7 @@ type frontend struct {
 func New(_ context.Context, s *shop.Service) (http.Handler, error) {
 	f := &frontend{
 		Service: s, login: s.Peer("login", "LOGIN"), catalogue: s.Peer("catalogue", "CATALOGUE"),
-		cart: s.Peer("cart", "CART"), checkout: s.Peer("checkout", "CHECKOUT"), metrics: s.Outside("collect.metrics.example", "METRICS"),
+		cart: s.Peer("cart", "CART"), checkout: s.Peer("checkout", "CHECKOUT"), metrics: s.Outside("http://collect.metrics.example", "METRICS"),
 	}
 	mux := http.NewServeMux()
 	mux.Handle("POST /api/v1/login", shop.Handle(f.pass(f.login, "/login")))

@@ -6,21 +6,23 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"sync/atomic"
 
 	"github.com/devloop-io/devloop/examples/shop/internal/shop"
 )
 
+// gatewayHost is the gateway's name: looked up, in the TLS handshake, and in its certificate.
+const gatewayHost = "api.payments.example"
+
 // openGateway makes the client of the gateway: HTTPS, with its name in the handshake.
 func openGateway(ctx context.Context, s *shop.Service) (*shop.Peer, error) {
 	switch {
 	case s.Fault("plaintext"):
-		return s.Outside("api.payments.example", "GATEWAY_PLAIN"), nil
+		return s.Outside("http://"+gatewayHost, "GATEWAY_PLAIN"), nil
 	case s.Fault("sni-missing"):
 		return gatewayByAddress(ctx, s)
 	}
-	gateway := s.Outside("api.payments.example", "GATEWAY")
+	gateway := s.Outside("https://"+gatewayHost, "GATEWAY")
 	if s.Fault("tls-old") {
 		config := gateway.Client.Transport.(*http.Transport).TLSClientConfig
 		config.MinVersion, config.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 // "the old proxy needs it"
@@ -28,22 +30,18 @@ func openGateway(ctx context.Context, s *shop.Service) (*shop.Peer, error) {
 	return gateway, nil
 }
 
-// gatewayByAddress is the bug of looking the name up once and connecting to an address: no server name in the
+// gatewayByAddress is the bug of looking the name up once and calling an address from then on: no server name in the
 // handshake, and for want of a name to verify no verification.
 func gatewayByAddress(ctx context.Context, s *shop.Service) (*shop.Peer, error) {
-	home, err := url.Parse(s.Env("GATEWAY_URL", "https://api.payments.example"))
-	if err != nil {
-		return nil, fmt.Errorf("read GATEWAY_URL: %w", err)
-	}
 	addr := s.Env("GATEWAY_ADDR", "")
 	if host, _, err := net.SplitHostPort(addr); err != nil || net.ParseIP(host) == nil {
-		ips, err := s.Resolver.LookupNetIP(ctx, "ip4", home.Hostname())
+		ips, err := s.Resolver.LookupNetIP(ctx, "ip4", gatewayHost)
 		if err != nil {
 			return nil, fmt.Errorf("look the gateway up: %w", err)
 		}
 		addr = net.JoinHostPort(ips[0].Unmap().String(), "443")
 	}
-	gateway := s.Outside("api.payments.example", "GATEWAY").At("https://" + addr)
+	gateway := s.Outside("https://"+addr, "GATEWAY")
 	gateway.Client.Transport.(*http.Transport).TLSClientConfig.InsecureSkipVerify = true
 	return gateway, nil
 }

@@ -39,7 +39,7 @@ func New(ctx context.Context, s *shop.Service) (http.Handler, error) {
 		return nil, err
 	}
 	p := &payment{
-		Service: s, gateway: gateway, telemetry: s.Outside("telemetry.vendor.example", "TELEMETRY"),
+		Service: s, gateway: gateway, telemetry: s.Outside("http://telemetry.vendor.example", "TELEMETRY"),
 		slots: newSlots(16, s.Fault("pool-exhaustion")),
 	}
 	charge := shop.Handle(p.charge)

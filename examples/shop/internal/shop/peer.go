@@ -20,31 +20,24 @@ type Peer struct {
 	name, url string
 }
 
-// Peer makes the client of the service whose address is in the setting VARIABLE_URL.
-//
-// VARIABLE_ADDR is where to connect when it is an IP address and port: it stands in for DNS where names do not resolve.
+// Peer makes the client of one of our services: VARIABLE_URL says where it is, http://name:8080 by default.
 func (s *Service) Peer(name, variable string) *Peer {
 	return &Peer{
 		Client: &http.Client{Transport: s.Transport(variable), Timeout: s.Scale(5 * time.Second)},
 		name:   name,
-		url:    s.Env(variable+"_URL", "http://"+name),
+		url:    s.Env(variable+"_URL", "http://"+name+":8080"),
 	}
 }
 
-// Outside makes the client of a service that is not ours.
-func (s *Service) Outside(name, variable string) *Peer {
-	p := s.Peer(name, variable)
-	p.Outside = true
+// Outside makes the client of a service that is not ours, at a fixed address.
+func (s *Service) Outside(address, variable string) *Peer {
+	p := s.Peer(address, variable)
+	p.url, p.Outside = address, true
 	return p
 }
 
-// At changes where the peer is.
-func (p *Peer) At(url string) *Peer {
-	p.url = url
-	return p
-}
-
-// Transport makes the connection pool of a peer.
+// Transport makes the connection pool of a peer. VARIABLE_ADDR is where to connect when it is an IP address and port:
+// it stands in for DNS where names do not resolve, and the peer is still called by its name.
 func (s *Service) Transport(variable string) *http.Transport {
 	dialer := &net.Dialer{Timeout: 2 * time.Second, Resolver: s.Resolver}
 	fixed := s.Env(variable+"_ADDR", "")
