@@ -125,7 +125,7 @@ type EvidenceAnswer struct {
 	Iteration   string                `json:"iteration"`
 	Snapshot    string                `json:"snapshot"`
 	Check       traffic.CheckResult   `json:"check"`
-	Calls       []map[string]any      `json:"calls"` // full form; text from the wire is untrusted
+	Calls       []any                 `json:"calls"` // full form; text from the wire is untrusted
 	Connections []*traffic.Connection `json:"connections"`
 	PCAP        string                `json:"pcap,omitempty"` // file with the packets of these calls
 	Commands    []string              `json:"commands"`       // that show it again
@@ -144,15 +144,15 @@ type QueryRequest struct {
 
 // QueryAnswer is a page of rows. Text in them comes from the wire and is untrusted.
 type QueryAnswer struct {
-	Iteration string           `json:"iteration"`
-	Kind      string           `json:"kind"`
-	Total     int              `json:"total"` // rows that matched
-	Of        int              `json:"of"`    // rows there were
-	Rows      []map[string]any `json:"rows"`
-	Cursor    string           `json:"cursor,omitempty"`
-	Rewritten string           `json:"rewritten,omitempty"` // what an older spelling was read as
-	Warnings  []string         `json:"warnings,omitempty"`
-	Why       string           `json:"why,omitempty"` // why nothing matched, as far as can be told
+	Iteration string   `json:"iteration"`
+	Kind      string   `json:"kind"`
+	Total     int      `json:"total"` // rows that matched
+	Of        int      `json:"of"`    // rows there were
+	Rows      []any    `json:"rows"`
+	Cursor    string   `json:"cursor,omitempty"`
+	Rewritten string   `json:"rewritten,omitempty"` // what an older spelling was read as
+	Warnings  []string `json:"warnings,omitempty"`
+	Why       string   `json:"why,omitempty"` // why nothing matched, as far as can be told
 }
 
 // GetRequest asks for one call or connection.
@@ -164,7 +164,7 @@ type GetRequest struct {
 // GetAnswer is one call in full with its connection.
 type GetAnswer struct {
 	Iteration  string              `json:"iteration"`
-	Call       map[string]any      `json:"call,omitempty"`
+	Call       any                 `json:"call,omitempty"`
 	Connection *traffic.Connection `json:"connection,omitempty"`
 	Note       string              `json:"note"`
 }

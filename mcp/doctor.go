@@ -1,0 +1,21 @@
+package mcp
+
+import (
+	"context"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/devloop-io/devloop/internal/control"
+)
+
+func doctor(s *mcp.Server, t *tools, _ bool) {
+	add(s, t, looks, "doctor", "Doctor",
+		"Which capture source works on this machine, why not a better one, and the one command that would fix it.",
+		func(ctx context.Context, c *control.Client, _ *mcp.CallToolRequest, _ struct{}) (control.DoctorAnswer, error) {
+			a, err := c.Doctor(ctx)
+			if err != nil {
+				return control.DoctorAnswer{}, err
+			}
+			return *a, nil
+		})
+}

@@ -1,0 +1,162 @@
+package traffic
+
+import (
+	"encoding/base64"
+	"strings"
+	"unicode/utf8"
+)
+
+// CompactCall is a call in Kubeshark's format=compact: one short line for lists.
+type CompactCall struct {
+	ID      string     `json:"id"`
+	TS      int64      `json:"ts"` // Unix milliseconds
+	Src     CompactEnd `json:"src"`
+	Dst     CompactEnd `json:"dst"`
+	Proto   string     `json:"proto"`
+	Method  string     `json:"method"`
+	Path    string     `json:"path"`
+	Status  int        `json:"status"`
+	Latency float64    `json:"latency_ms"`
+	State   State      `json:"state,omitempty"` // unless complete
+	Error   string     `json:"error,omitempty"`
+	Retry   *Retry     `json:"retry,omitempty"`
+}
+
+// CompactEnd is an endpoint with the fields that Kubeshark gives it.
+type CompactEnd struct {
+	IP   string `json:"ip"`
+	Port uint16 `json:"port"`
+	Pod  string `json:"pod,omitempty"`
+	NS   string `json:"ns,omitempty"`
+	Svc  string `json:"svc,omitempty"`
+	Node string `json:"node,omitempty"`
+}
+
+// FullCall is a call in Kubeshark's format=full: what CompactCall has, with headers, bodies and ids, and what devloop
+// knows beyond it.
+type FullCall struct {
+	CompactCall
+	ConnID      uint64            `json:"conn_id"`
+	NodeID      string            `json:"node_id"`
+	FlowID      uint64            `json:"flow_id"`
+	Worker      string            `json:"worker"`
+	Query       string            `json:"query,omitempty"`
+	Host        string            `json:"host,omitempty"`
+	ReqHeaders  map[string]string `json:"req_headers"` // several of one name are joined by ", "
+	RespHeaders map[string]string `json:"resp_headers"`
+	ReqBody     string            `json:"req_body"` // base64 after "base64:" when it is no text
+	RespBody    string            `json:"resp_body"`
+	ReqSize     int64             `json:"req_size"`
+	RespSize    int64             `json:"resp_size"`
+	TTFB        float64           `json:"ttfb_ms,omitempty"`
+	Truncated   bool              `json:"truncated,omitempty"` // a body was cut at the dissector's limit
+	SrcBuild    string            `json:"src_build,omitempty"`
+	DstBuild    string            `json:"dst_build,omitempty"`
+	SrcProcess  string            `json:"src_process,omitempty"`
+	DstProcess  string            `json:"dst_process,omitempty"`
+	Revision    string            `json:"revision,omitempty"`
+	Iteration   string            `json:"iteration,omitempty"`
+	TraceID     string            `json:"trace_id,omitempty"`
+	Background  bool              `json:"background,omitempty"`
+	Point       string            `json:"capture_point,omitempty"`
+	ReqPackets  PacketRange       `json:"req_packets"`
+	RespPackets PacketRange       `json:"resp_packets"`
+	Credentials []Credential      `json:"credentials,omitempty"`
+	DNS         *DNS              `json:"dns,omitempty"`
+	TLS         *TLS              `json:"tls,omitempty"`
+}
+
+// Compact is the call's short form.
+func (c *Call) Compact() CompactCall {
+	f := CompactCall{
+		ID: c.ID, TS: c.Start / 1e6, Src: compactEnd(&c.Src), Dst: compactEnd(&c.Dst), Proto: c.Protocol,
+		Method: c.Method, Path: c.Path, Status: c.Status, Latency: milliseconds(c.Latency()), Error: c.Error, Retry: c.Retry,
+	}
+	if c.State != StateComplete {
+		f.State = c.State
+	}
+	return f
+}
+
+// Full is the call's long form.
+func (c *Call) Full() FullCall {
+	node, _, _ := strings.Cut(c.ID, "/")
+	f := FullCall{
+		CompactCall: c.Compact(), ConnID: c.ConnID, NodeID: node, FlowID: c.FlowID, Worker: node,
+		ReqHeaders: map[string]string{}, RespHeaders: map[string]string{}, ReqSize: c.RequestSize, RespSize: c.ResponseSize,
+		SrcBuild: c.Src.Build, DstBuild: c.Dst.Build, SrcProcess: c.Src.Process, DstProcess: c.Dst.Process,
+		Revision: c.Revision, Iteration: c.Iteration, TraceID: c.TraceID, Background: c.Background, Point: c.Point,
+		ReqPackets: c.RequestPackets, RespPackets: c.ResponsePackets, Credentials: c.Credentials, DNS: c.DNS, TLS: c.TLS,
+	}
+	if c.ResponseStart > 0 && c.RequestEnd > 0 {
+		f.TTFB = milliseconds(c.ResponseStart - c.RequestEnd)
+	}
+	if h := c.HTTP; h != nil {
+		f.Host, f.Query = h.Host, h.Query
+		f.ReqHeaders, f.RespHeaders = headerMap(h.RequestHeaders), headerMap(h.ResponseHeaders)
+		f.ReqBody, f.RespBody = bodyText(h.RequestBody), bodyText(h.ResponseBody)
+		f.Truncated = h.RequestBodyCut || h.ResponseBodyCut
+	}
+	return f
+}
+
+func compactEnd(e *Endpoint) CompactEnd {
+	return CompactEnd{IP: e.IP.String(), Port: e.Port, Pod: e.Pod, NS: e.Namespace, Svc: e.Service, Node: e.Node}
+}
+
+// milliseconds rounds to three digits, as the field's name promises.
+func milliseconds(ns int64) float64 { return float64(ns/1e3) / 1e3 }
+
+func headerMap(headers []Header) map[string]string {
+	m := make(map[string]string, len(headers))
+	for _, h := range headers {
+		if old, ok := m[h.Name]; ok {
+			m[h.Name] = old + ", " + h.Value
+			continue
+		}
+		m[h.Name] = h.Value
+	}
+	return m
+}
+
+func bodyText(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	return "base64:" + base64.StdEncoding.EncodeToString(b)
+}
+
+// Flow is all connections of one client workload to one server port: the row of list_l4_flows.
+type Flow struct {
+	ID              uint64     `json:"flow_id"`
+	Proto           string     `json:"proto"`
+	Client          CompactEnd `json:"client"` // without a port
+	Server          CompactEnd `json:"server"`
+	Connections     int        `json:"connections"`
+	Opened          int        `json:"opened"` // in this window
+	Calls           int        `json:"calls"`  // in this window
+	L7              []string   `json:"l7,omitempty"`
+	ClientStats     FlowStats  `json:"client_stats"`
+	ServerStats     FlowStats  `json:"server_stats"`
+	Totals          FlowTotals `json:"totals"`
+	Resets          int        `json:"resets,omitempty"`
+	Refused         int        `json:"refused,omitempty"`
+	Retransmissions int        `json:"retransmissions,omitempty"`
+}
+
+// FlowStats are one side's counters; handshake times are in microseconds and absent for UDP or without handshakes.
+type FlowStats struct {
+	TxPackets    uint64 `json:"tx_pkts"`
+	RxPackets    uint64 `json:"rx_pkts"`
+	TxBytes      uint64 `json:"tx_bytes"`
+	RxBytes      uint64 `json:"rx_bytes"`
+	HandshakeP50 int64  `json:"tcp_handshake_p50_us,omitempty"`
+	HandshakeP90 int64  `json:"tcp_handshake_p90_us,omitempty"`
+	HandshakeP99 int64  `json:"tcp_handshake_p99_us,omitempty"`
+}
+
+// FlowTotals are both directions together.
+type FlowTotals struct {
+	Packets uint64 `json:"pkts"`
+	Bytes   uint64 `json:"bytes"`
+}
