@@ -62,20 +62,28 @@ type exchange struct {
 	body                  string
 }
 
-// startShop starts the shop with some faults planted. It is gone when the test ends.
+// startShop starts the shop with some faults planted, on stand-ins for PostgreSQL and Redis. It is gone when the test
+// ends.
 func startShop(t *testing.T, faults string) *running {
+	t.Helper()
+	s := &running{}
+	ctx, cancel := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	t.Cleanup(func() { cancel(); serving.Wait() })
+	sql, cache := listen(t), listen(t)
+	serving.Go(func() { standin.Serve(ctx, counting{sql, &s.databases}, standin.NewPostgres().Handle) })
+	serving.Go(func() { standin.Serve(ctx, cache, standin.NewRedis().Handle) })
+	s.start(t, faults, sql.Addr().String(), cache.Addr().String())
+	return s
+}
+
+// start starts the services on a database and a cache that run already.
+func (s *running) start(t *testing.T, faults, database, cache string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	t.Cleanup(func() { cancel(); serving.Wait() })
-	shopRunning := &running{}
-
-	sql, cache := listen(t), listen(t)
-	serving.Go(func() {
-		standin.Serve(ctx, counting{sql, &shopRunning.databases}, standin.NewPostgres().Handle)
-	})
-	serving.Go(func() { standin.Serve(ctx, cache, standin.NewRedis().Handle) })
-	resolver := shopRunning.names(t, ctx, &serving)
+	resolver := s.names(t, ctx, &serving)
 
 	listeners := map[string]net.Listener{}
 	for _, b := range builders {
@@ -88,8 +96,8 @@ func startShop(t *testing.T, faults string) *running {
 	}
 	env := map[string]string{
 		"FAULTS":             faults,
-		"DATABASE_URL":       "postgres://shop@" + sql.Addr().String() + "/shop?sslmode=disable",
-		"CACHE_ADDR":         cache.Addr().String(),
+		"DATABASE_URL":       "postgres://shop@" + database + "/shop?sslmode=disable",
+		"CACHE_ADDR":         cache,
 		"METRICS_ADDR":       listeners["thirdparty"].Addr().String(),
 		"TELEMETRY_ADDR":     listeners["thirdparty"].Addr().String(),
 		"GATEWAY_ADDR":       encrypted.Addr().String(),
@@ -102,12 +110,12 @@ func startShop(t *testing.T, faults string) *running {
 		"ORDERS_URL":         "http://" + listeners["orders"].Addr().String(),
 	}
 	for _, b := range builders {
-		s, err := shop.New(b.name, func(name string) string { return env[name] }, slog.New(slog.DiscardHandler))
+		service, err := shop.New(b.name, func(name string) string { return env[name] }, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Resolver = resolver
-		handler, err := b.build(ctx, s)
+		service.Resolver = resolver
+		handler, err := b.build(ctx, service)
 		if err != nil {
 			t.Fatalf("start %s: %v", b.name, err)
 		}
@@ -116,13 +124,12 @@ func startShop(t *testing.T, faults string) *running {
 			at = append(at, tls.NewListener(encrypted, config))
 		}
 		serving.Go(func() {
-			if err := s.Serve(ctx, shopRunning.record(b.name, handler), at...); err != nil {
+			if err := service.Serve(ctx, s.record(b.name, handler), at...); err != nil {
 				t.Errorf("%s: %v", b.name, err)
 			}
 		})
 	}
-	shopRunning.frontend = "http://" + listeners["frontend"].Addr().String()
-	return shopRunning
+	s.frontend = "http://" + listeners["frontend"].Addr().String()
 }
 
 func listen(t *testing.T) net.Listener {
