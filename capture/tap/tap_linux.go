@@ -1,0 +1,484 @@
+//go:build amd64 || arm64
+
+package tap
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
+
+	"github.com/devloop-io/devloop/capture"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// Tap is a source that captures at sockets. The programs run from [Open] to [Tap.Close]; the ring holds what they record
+// until [Tap.Run] reads it.
+type Tap struct {
+	o       Options
+	objects *ebpf.Collection
+	links   []link.Link // kept: a link that is collected is detached
+	ring    *ring
+	shared  []byte         // page of the program's variables
+	asleep  *atomic.Uint32 // in shared
+	epoll   int
+	event   int // eventfd that wakes Run, under wakeMu
+	wakeMu  sync.Mutex
+	offset  int64 // wall clock minus the kernel's monotonic clock
+
+	flushes chan flush
+	started atomic.Bool
+	ended   atomic.Bool
+
+	mu       sync.Mutex
+	points   []*point
+	byCGroup map[uint64]*point
+	lost     map[programLostKey]lostCount
+}
+
+// point is one cgroup's capture point.
+type point struct {
+	ifc     traffic.Interface
+	packets atomic.Uint64
+}
+
+// lostCount is a flow's losses: the kernel's count, which begins anew when the kernel forgot the flow, and the sum.
+type lostCount struct{ last, sum uint64 }
+
+// flush asks Run to say when it emitted everything up to a place in the ring.
+type flush struct {
+	upTo uint64
+	done chan struct{}
+}
+
+// Open loads the programs and attaches them to the cgroup. From then on packets are recorded.
+func Open(o Options) (*Tap, error) {
+	o.defaults()
+	t := &Tap{o: o, epoll: -1, event: -1, flushes: make(chan flush, 16), byCGroup: map[uint64]*point{}, lost: map[programLostKey]lostCount{}}
+	for _, step := range []func() error{t.load, t.mapMemory, t.openPoll, t.attach} {
+		if err := step(); err != nil {
+			t.Close()
+			return nil, fmt.Errorf("open the tap on %s: %w", o.CGroup, explain(err))
+		}
+	}
+	return t, nil
+}
+
+// explain puts words to the kernel's most usual refusal, for which the library guesses at memory limits.
+func explain(err error) error {
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("the kernel refuses: it needs root, or the capabilities bpf, net_admin and perfmon (`devloop doctor` says how): %w", err)
+	}
+	return err
+}
+
+// load loads the programs, without those that this kernel does not know and that are not essential.
+func (t *Tap) load() error {
+	_ = rlimit.RemoveMemlock() // needed before 5.11 only
+	spec, err := loadProgram()
+	if err != nil {
+		return err
+	}
+	spec.Maps[programMapPackets].MaxEntries = uint32(t.o.RingSize)
+	variables := map[string]uint32{programVarWakeBytes: uint32(t.o.wake)}
+	if t.o.Snap > 0 {
+		variables[programVarSnap] = uint32(t.o.Snap)
+	}
+	if t.o.WholeIngress {
+		variables[programVarHeadersOnly] = 0
+	}
+	if t.o.EgressOnly {
+		variables[programVarIngress], variables[programVarHeadersOnly] = 0, 0
+	}
+	for name, v := range variables {
+		if err := spec.Variables[name].Set(v); err != nil {
+			return fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	for name := range t.o.without {
+		delete(spec.Programs, name)
+	}
+	t.objects, err = ebpf.NewCollection(spec)
+	if err != nil && !errors.Is(err, unix.EPERM) {
+		for _, name := range optional {
+			delete(spec.Programs, name)
+		}
+		var second error
+		if t.objects, second = ebpf.NewCollection(spec); second == nil {
+			t.o.Log.Warn("packets will not name processes", "why", err)
+			return nil
+		}
+	}
+	return err
+}
+
+// optional are the programs that only tell which process a packet belongs to.
+var optional = []string{programProgTapSocket, programProgTapBind4, programProgTapBind6}
+
+// mapMemory maps the ring and the variables that the program and the reader share.
+func (t *Tap) mapMemory() (err error) {
+	if t.ring, err = openRing(t.objects.Maps[programMapPackets]); err != nil {
+		return err
+	}
+	bss := t.objects.Maps[".bss"]
+	if bss == nil {
+		return errors.New("the program has no shared variables")
+	}
+	t.shared, err = unix.Mmap(bss.FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("map the program's variables: %w", err)
+	}
+	t.asleep = (*atomic.Uint32)(unsafe.Pointer(&t.shared[0])) // the only one
+	return nil
+}
+
+func (t *Tap) openPoll() (err error) {
+	if t.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return fmt.Errorf("create epoll: %w", err)
+	}
+	if t.event, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return fmt.Errorf("create eventfd: %w", err)
+	}
+	for _, fd := range []int{t.event, t.objects.Maps[programMapPackets].FD()} {
+		if err := unix.EpollCtl(t.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}); err != nil {
+			return fmt.Errorf("add to epoll: %w", err)
+		}
+	}
+	return nil
+}
+
+// attach hooks the programs in. Sockets are noted first, so that no packet comes from one that was not.
+func (t *Tap) attach() error {
+	for _, a := range []struct {
+		program string
+		hook    ebpf.AttachType
+	}{
+		{programProgTapSocket, ebpf.AttachCGroupInetSockCreate},
+		{programProgTapBind4, ebpf.AttachCGroupInet4PostBind},
+		{programProgTapBind6, ebpf.AttachCGroupInet6PostBind},
+		{programProgTapIngress, ebpf.AttachCGroupInetIngress},
+		{programProgTapEgress, ebpf.AttachCGroupInetEgress},
+	} {
+		p := t.objects.Programs[a.program]
+		if p == nil {
+			continue
+		}
+		l, err := link.AttachCgroup(link.CgroupOptions{Path: t.o.CGroup, Attach: a.hook, Program: p})
+		if err != nil {
+			return fmt.Errorf("attach %s: %w", a.program, err)
+		}
+		t.links = append(t.links, l)
+	}
+	return nil
+}
+
+// Name is "tap".
+func (*Tap) Name() string { return "tap" }
+
+// idle is how long a packet may wait in the ring while there is little traffic.
+const idle = 100 * time.Millisecond
+
+// Run reads the ring until ctx ends, and what is in it then. It can be called once.
+func (t *Tap) Run(ctx context.Context, emit func(*traffic.Packet)) error {
+	if !t.started.CompareAndSwap(false, true) {
+		return errors.New("run the tap: it ran already")
+	}
+	defer t.ended.Store(true)
+	stop := context.AfterFunc(ctx, t.wake)
+	defer stop()
+	var waiting []flush
+	var p traffic.Packet
+	for {
+		t.setClock()
+		t.drain(&p, emit)
+		waiting = t.answer(waiting)
+		select {
+		case f := <-t.flushes:
+			waiting = append(waiting, f)
+			continue
+		default:
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if len(waiting) > 0 { // a producer is in the middle of a record
+			runtime.Gosched()
+			continue
+		}
+		if err := t.sleep(); err != nil {
+			return fmt.Errorf("wait for packets: %w", err)
+		}
+	}
+}
+
+// drain emits everything that is ready. Room is given back in steps, so that the producers' view of it does not have to
+// be fetched from this processor for each packet.
+func (t *Tap) drain(p *traffic.Packet, emit func(*traffic.Packet)) {
+	var last *point
+	released := t.ring.at
+	for record := t.ring.next(); record != nil; record = t.ring.next() {
+		cgroup := t.decode(record, p)
+		if last == nil || last.ifc.CGroup != cgroup {
+			last = t.point(cgroup)
+		}
+		p.Interface = last.ifc.Index
+		p.Number = 0
+		last.packets.Store(last.packets.Load() + 1) // only this goroutine writes
+		emit(p)
+		if t.ring.at-released >= 64<<10 {
+			t.ring.release()
+			released = t.ring.at
+		}
+	}
+	t.ring.release()
+}
+
+const eventHeader = int(unsafe.Offsetof(programEvent{}.Data))
+
+// decode fills p from a record, which is struct event of tap.bpf.c, and returns the cgroup.
+func (t *Tap) decode(record []byte, p *traffic.Packet) uint64 {
+	order := binary.NativeEndian
+	_ = record[eventHeader]
+	captured := order.Uint32(record[32:])
+	p.Time = int64(order.Uint64(record)) + t.offset
+	p.Cookie = order.Uint64(record[16:])
+	p.PID = order.Uint32(record[24:])
+	p.Length = int(order.Uint32(record[28:]))
+	p.Link = traffic.LinkRaw
+	p.Direction = traffic.Direction(order.Uint32(record[36:]))
+	p.Data = record[eventHeader : eventHeader+int(captured)]
+	return order.Uint64(record[8:])
+}
+
+// point finds the capture point of a cgroup, or makes it.
+func (t *Tap) point(cgroup uint64) *point {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.pointLocked(cgroup)
+}
+
+func (t *Tap) pointLocked(cgroup uint64) *point {
+	if p := t.byCGroup[cgroup]; p != nil {
+		return p
+	}
+	target, ok := t.o.Resolve(cgroup)
+	if !ok {
+		target = capture.Target{Name: fmt.Sprintf("cgroup/%d", cgroup)}
+	}
+	target.CGroup = cgroup
+	p := &point{ifc: target.Interface(len(t.points), traffic.LinkRaw)}
+	t.points = append(t.points, p)
+	t.byCGroup[cgroup] = p
+	return p
+}
+
+// answer tells those who wait for a flush that it is done, and returns the others.
+func (t *Tap) answer(waiting []flush) []flush {
+	var rest []flush
+	for _, f := range waiting {
+		if t.ring.at >= f.upTo {
+			close(f.done)
+		} else {
+			rest = append(rest, f)
+		}
+	}
+	return rest
+}
+
+// sleep waits until enough is in the ring, somebody calls wake, or a while has passed.
+func (t *Tap) sleep() error {
+	t.asleep.Store(1)
+	defer t.asleep.Store(0)
+	if t.ring.waiting() >= uint64(t.o.wake) { // the producers may have looked before
+		return nil
+	}
+	var events [2]unix.EpollEvent
+	n, err := unix.EpollWait(t.epoll, events[:], int(idle/time.Millisecond))
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return err
+	}
+	for i := range max(n, 0) {
+		if int(events[i].Fd) == t.event {
+			var b [8]byte
+			unix.Read(t.event, b[:])
+		}
+	}
+	return nil
+}
+
+// wake ends a sleep.
+func (t *Tap) wake() {
+	t.wakeMu.Lock()
+	defer t.wakeMu.Unlock()
+	if t.event >= 0 {
+		var b [8]byte
+		binary.NativeEndian.PutUint64(b[:], 1)
+		unix.Write(t.event, b[:])
+	}
+}
+
+// setClock follows steps of the wall clock. Both clocks are slewed alike, so small differences are errors of reading
+// them and are left alone: distances between packets stay exact.
+func (t *Tap) setClock() {
+	var mono unix.Timespec
+	before := time.Now().UnixNano()
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &mono) != nil {
+		return
+	}
+	after := time.Now().UnixNano()
+	now := (before+after)/2 - mono.Nano()
+	if diff := now - t.offset; after-before < int64(100*time.Microsecond) && (diff > 1e6 || diff < -1e6) || t.offset == 0 {
+		t.offset = now
+	}
+}
+
+// Flush returns when everything that was recorded before the call was emitted, which needs Run to run or to begin.
+func (t *Tap) Flush(ctx context.Context) error {
+	if t.ended.Load() {
+		return errors.New("flush the tap: it does not run any more")
+	}
+	f := flush{upTo: t.ring.produced.Load(), done: make(chan struct{})}
+	select {
+	case t.flushes <- f:
+	case <-ctx.Done():
+		return fmt.Errorf("flush the tap: %w", ctx.Err())
+	}
+	t.wake()
+	select {
+	case <-f.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("flush the tap: %w", ctx.Err())
+	}
+}
+
+// Interfaces lists the cgroups that were heard of so far.
+func (t *Tap) Interfaces() []traffic.Interface {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]traffic.Interface, len(t.points))
+	for i, p := range t.points {
+		list[i] = p.ifc
+		list[i].Packets = p.packets.Load()
+	}
+	return list
+}
+
+// Stats says what was recorded and what the ring had no room for.
+func (t *Tap) Stats() capture.Stats {
+	t.mu.Lock()
+	for key, n := range t.lostFlows() {
+		c := t.lost[key]
+		if n < c.last {
+			c.last = 0
+		}
+		t.lost[key] = lostCount{last: n, sum: c.sum + n - c.last}
+		t.pointLocked(key.Cgroup)
+	}
+	byPoint := map[int]*traffic.Interface{}
+	for key, c := range t.lost {
+		i := t.byCGroup[key.Cgroup].ifc.Index
+		if byPoint[i] == nil {
+			byPoint[i] = &traffic.Interface{}
+		}
+		byPoint[i].Dropped += c.sum
+		f, ok := flowLoss(key)
+		switch at := slices.IndexFunc(byPoint[i].Lost, func(l traffic.FlowLoss) bool { return sameFlow(l, f) }); {
+		case ok && at >= 0: // the other end's record of it
+			byPoint[i].Lost[at].Packets += c.sum
+		case ok:
+			f.Packets = c.sum
+			byPoint[i].Lost = append(byPoint[i].Lost, f)
+		}
+	}
+	t.mu.Unlock()
+	s := capture.Stats{Interfaces: t.Interfaces(), Dropped: t.lostTotal()}
+	var sum uint64
+	for i := range s.Interfaces {
+		s.Received += s.Interfaces[i].Packets
+		if l := byPoint[i]; l != nil {
+			s.Interfaces[i].Dropped, s.Interfaces[i].Lost = l.Dropped, l.Lost
+			sum += l.Dropped
+		}
+	}
+	s.Dropped = max(s.Dropped, sum)
+	return s
+}
+
+func (t *Tap) lostFlows() map[programLostKey]uint64 {
+	flows := map[programLostKey]uint64{}
+	var key programLostKey
+	var n uint64
+	for it := t.objects.Maps[programMapLost].Iterate(); it.Next(&key, &n); {
+		flows[key] = n
+	}
+	return flows
+}
+
+func (t *Tap) lostTotal() uint64 {
+	var perCPU []uint64
+	var sum uint64
+	if t.objects.Maps[programMapLostTotal].Lookup(uint32(0), &perCPU) == nil {
+		for _, n := range perCPU {
+			sum += n
+		}
+	}
+	return sum
+}
+
+func sameFlow(a, b traffic.FlowLoss) bool {
+	return a.Src == b.Src && a.Dst == b.Dst && a.Proto == b.Proto
+}
+
+func flowLoss(key programLostKey) (traffic.FlowLoss, bool) {
+	name := map[uint32]string{unix.IPPROTO_TCP: "tcp", unix.IPPROTO_UDP: "udp"}[key.Proto]
+	addr := func(ip [16]byte, port uint16) netip.AddrPort {
+		var b [2]byte
+		binary.NativeEndian.PutUint16(b[:], port)
+		return netip.AddrPortFrom(netip.AddrFrom16(ip).Unmap(), binary.BigEndian.Uint16(b[:]))
+	}
+	return traffic.FlowLoss{Src: addr(key.Flow.Src, key.Flow.Sport), Dst: addr(key.Flow.Dst, key.Flow.Dport), Proto: name}, name != ""
+}
+
+// Close detaches the programs and frees the ring.
+func (t *Tap) Close() error {
+	var errs []error
+	for _, l := range t.links {
+		errs = append(errs, l.Close())
+	}
+	t.links = nil
+	if t.ring != nil {
+		errs = append(errs, t.ring.close())
+		t.ring = nil
+	}
+	if t.shared != nil {
+		errs = append(errs, unix.Munmap(t.shared))
+		t.shared = nil
+	}
+	t.wakeMu.Lock()
+	defer t.wakeMu.Unlock()
+	for _, fd := range []*int{&t.epoll, &t.event} {
+		if *fd >= 0 {
+			errs = append(errs, unix.Close(*fd))
+			*fd = -1
+		}
+	}
+	if t.objects != nil {
+		t.objects.Close()
+		t.objects = nil
+	}
+	return errors.Join(errs...)
+}
