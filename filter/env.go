@@ -4,6 +4,8 @@ import (
 	"sync"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/decls"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
@@ -35,6 +37,7 @@ var rowEnv = sync.OnceValues(func() (*cel.Env, error) {
 		cel.Variable(nowVariable, cel.TimestampType),
 		cel.Function("now", cel.Overload("now", nil, cel.TimestampType)), // replaced by the variable in Prepare
 		mapGet(),
+		cel.Macros(cel.GlobalMacro("has", 1, expandHas)),
 		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals()),
 	}
 	for _, f := range table().fields {
@@ -43,10 +46,22 @@ var rowEnv = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(options...)
 })
 
+// expandHas lets has() ask about fields without a dot too, which CEL's own refuses.
+func expandHas(f cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
+	if args[0].Kind() == ast.IdentKind && table().byName[args[0].AsIdent()] != nil {
+		return f.NewIdent(hasPrefix + args[0].AsIdent()), nil
+	}
+	if args[0].Kind() != ast.SelectKind {
+		return nil, f.NewError(args[0].ID(), "has() asks about a field or a key: has(retry.attempts), has(request.headers.authorization)")
+	}
+	return f.NewPresenceTest(args[0].AsSelect().Operand(), args[0].AsSelect().FieldName()), nil
+}
+
 // mapGet declares map_get(map, key, default).
 func mapGet() cel.EnvOption {
 	key, value := cel.TypeParamType("K"), cel.TypeParamType("V")
-	return cel.Function("map_get", cel.Overload("map_get_map_key_default",
+	// The checker has seen the types; the guard would iterate the whole map to look at them again.
+	return cel.Function("map_get", decls.DisableTypeGuards(true), cel.Overload("map_get_map_key_default",
 		[]*cel.Type{cel.MapType(key, value), key, value}, value,
 		cel.FunctionBinding(func(args ...ref.Val) ref.Val {
 			m, ok := args[0].(traits.Mapper)

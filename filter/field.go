@@ -29,7 +29,7 @@ type Field struct {
 	// Get reads it from a row. False means that the row has no value; the value is then the type's default.
 	Get func(*Row) (ref.Val, bool)
 
-	id      int
+	end     int             // srcEnd, dstEnd, bothEnd: it follows from who the ends are
 	applies func(*Row) bool // false: this row can never have it; nil: all rows of Rows can
 	text    func(*Row) (string, bool)
 	number  func(*Row) (int64, bool)
@@ -51,6 +51,7 @@ var table = sync.OnceValue(func() *fieldTable {
 			if f.applies == nil {
 				f.applies = section.applies
 			}
+			f.end = section.end
 			f.Optional = f.Optional || section.optional
 			f.zero = defaultOf(f.Type)
 			t.fields = append(t.fields, f)
@@ -58,8 +59,7 @@ var table = sync.OnceValue(func() *fieldTable {
 	}
 	for i := range t.fields {
 		f := &t.fields[i]
-		f.id = i + 1
-		f.unknown = types.NewUnknown(int64(f.id), types.NewAttributeTrail(f.Name))
+		f.unknown = types.NewUnknown(int64(i+1), types.NewAttributeTrail(f.Name))
 		t.byName[f.Name] = f
 		for _, alias := range f.Aliases {
 			t.byAlias[alias] = f
@@ -79,6 +79,7 @@ type section struct {
 	name     string
 	rows     Kind
 	optional bool
+	end      int
 	applies  func(*Row) bool
 	fields   []Field
 }

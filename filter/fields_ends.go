@@ -15,6 +15,13 @@ var (
 	boolType   = cel.BoolType
 )
 
+// Which ends a field follows from.
+const (
+	srcEnd = 1 + iota
+	dstEnd
+	bothEnd
+)
+
 // end picks one end of a row.
 type end func(*Row) *traffic.Endpoint
 
@@ -38,7 +45,8 @@ func endSections() []section {
 func endSection(p, who, wireshark, otel, ecs string, e end) section {
 	host := map[string]string{"src": "client", "dst": "server"}[p]
 	local := map[string]string{"src": "local", "dst": "remote"}[p]
-	return section{name: "The " + who + " (" + p + ")", rows: Both, fields: []Field{
+	which := map[string]int{"src": srcEnd, "dst": dstEnd}[p]
+	return section{name: "The " + who + " (" + p + ")", rows: Both, end: which, fields: []Field{
 		text(Field{Name: p + ".ip", JSON: p + ".ip", Aliases: []string{wireshark, ecs + ".address", ecs + ".ip"}, Column: p + "_ip",
 			Doc: "address of the " + who, Example: p + `.ip.startsWith("10.")`}, e.text(addrText)),
 		number(Field{Name: p + ".port", JSON: p + ".port", Aliases: []string{otel + ".port", ecs + ".port"}, Column: p + "_port",
@@ -96,7 +104,7 @@ func bothEnds() section {
 			return distinct(get(src), get(dst)), true
 		}
 	}
-	return section{name: "Both ends", rows: Both, fields: []Field{
+	return section{name: "Both ends", rows: Both, end: bothEnd, fields: []Field{
 		flag(Field{Name: "egress", Column: "egress", Doc: "leaves the system under test: the server is outside, external, or a public address of no workload",
 			Example: `egress && dst.dns != "api.stripe.com"`}, onRow(func(r *Row) bool { return leaves(dstOf(r)) })),
 		texts(Field{Name: "namespaces", Doc: "namespaces of both ends", Example: `"production" in namespaces`},

@@ -8,6 +8,7 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
 )
 
 // Filter is a compiled filter. It may be used by many goroutines at once.
@@ -65,7 +66,34 @@ func Compile(src string, opts ...Option) (*Filter, error) {
 		return nil, newError(src, o.base, 0, strings.TrimSpace(err.Error()), "")
 	}
 	f.kind = f.selects()
+	f.warn()
 	return f, nil
+}
+
+// warn says why a filter that is correct can select nothing.
+func (f *Filter) warn() {
+	for _, field := range f.Fields() {
+		if field.Stub {
+			f.translation.Warnings = append(f.translation.Warnings, fmt.Sprintf("%s is always %s: it belongs to something that is not dissected yet",
+				field.Name, literal(field.zero)))
+		}
+	}
+	if f.kind == 0 {
+		f.translation.Warnings = append(f.translation.Warnings, "no row can ever match: the conditions exclude each other")
+	}
+}
+
+// literal is how a default is written.
+func literal(v ref.Val) string {
+	switch v := v.(type) {
+	case types.Bool:
+		return fmt.Sprint(bool(v))
+	case types.Int:
+		return fmt.Sprint(int64(v))
+	case types.String:
+		return `""`
+	}
+	return "empty"
 }
 
 // Match reports whether the row is selected. An error is a mistake in the filter that only this row shows, such as an index

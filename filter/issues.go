@@ -236,6 +236,8 @@ func noOverload(function, applied string) (msg, hint string) {
 	switch left + " " + right {
 	case "int string":
 		hint = "write the number without quotes"
+	case "double int":
+		hint = "write the number with a decimal point to compare for equality: 120.0"
 	case "string int":
 		hint = "this field is text: put quotes around the number"
 	case "duration int", "duration double", "duration string":

@@ -41,6 +41,10 @@ func (p *preparer) id(at int64) int64 {
 
 func (p *preparer) walk(e ast.Expr, loops int) {
 	switch e.Kind() {
+	case ast.IdentKind:
+		if strings.HasPrefix(e.AsIdent(), hasPrefix) {
+			p.info.ClearMacroCall(e.ID())
+		}
 	case ast.SelectKind:
 		p.selection(e, loops)
 	case ast.CallKind:

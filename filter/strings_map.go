@@ -5,7 +5,6 @@ import (
 	"reflect"
 	"strings"
 
-	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
@@ -173,7 +172,7 @@ func (m *stringsMap) ConvertToType(t ref.Type) ref.Val {
 }
 
 // Type implements [ref.Val].
-func (m *stringsMap) Type() ref.Type { return cel.MapType(cel.StringType, cel.StringType) }
+func (m *stringsMap) Type() ref.Type { return stringMap }
 
 // Value implements [ref.Val].
 func (m *stringsMap) Value() any { return m.pairs }
