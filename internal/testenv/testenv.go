@@ -54,3 +54,11 @@ func NeedsFull(t testing.TB) {
 		t.Skip("takes many seconds: run by `make test`")
 	}
 }
+
+// NeedsEngine skips unless a container engine answered; err is what asking it gave.
+func NeedsEngine(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		missing(t, "needs a container engine: run `scripts/dockerd-for-tests.sh start` as root ("+err.Error()+")")
+	}
+}
