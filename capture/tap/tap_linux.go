@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -162,6 +161,9 @@ func (t *Tap) openPoll() (err error) {
 
 // attach hooks the programs in. Sockets are noted first, so that no packet comes from one that was not.
 func (t *Tap) attach() error {
+	if _, err := CGroupID(t.o.CGroup); err != nil {
+		return err
+	}
 	for _, a := range []struct {
 		program string
 		hook    ebpf.AttachType
@@ -388,31 +390,27 @@ func (t *Tap) Stats() capture.Stats {
 		t.lost[key] = lostCount{last: n, sum: c.sum + n - c.last}
 		t.pointLocked(key.Cgroup)
 	}
-	byPoint := map[int]*traffic.Interface{}
+	byPoint := map[int]map[traffic.FlowLoss]uint64{} // the flow of packets that are neither TCP nor UDP has no name
 	for key, c := range t.lost {
 		i := t.byCGroup[key.Cgroup].ifc.Index
 		if byPoint[i] == nil {
-			byPoint[i] = &traffic.Interface{}
+			byPoint[i] = map[traffic.FlowLoss]uint64{}
 		}
-		byPoint[i].Dropped += c.sum
-		f, ok := flowLoss(key)
-		switch at := slices.IndexFunc(byPoint[i].Lost, func(l traffic.FlowLoss) bool { return sameFlow(l, f) }); {
-		case ok && at >= 0: // the other end's record of it
-			byPoint[i].Lost[at].Packets += c.sum
-		case ok:
-			f.Packets = c.sum
-			byPoint[i].Lost = append(byPoint[i].Lost, f)
-		}
+		byPoint[i][flowOf(key)] += c.sum // both directions' records of a packet are the same flow
 	}
 	t.mu.Unlock()
 	s := capture.Stats{Interfaces: t.Interfaces(), Dropped: t.lostTotal()}
 	var sum uint64
 	for i := range s.Interfaces {
-		s.Received += s.Interfaces[i].Packets
-		if l := byPoint[i]; l != nil {
-			s.Interfaces[i].Dropped, s.Interfaces[i].Lost = l.Dropped, l.Lost
-			sum += l.Dropped
+		ifc := &s.Interfaces[i]
+		s.Received += ifc.Packets
+		for f, n := range byPoint[i] {
+			ifc.Dropped += n
+			if f.Packets = n; f.Proto != "" {
+				ifc.Lost = append(ifc.Lost, f)
+			}
 		}
+		sum += ifc.Dropped
 	}
 	s.Dropped = max(s.Dropped, sum)
 	return s
@@ -439,18 +437,17 @@ func (t *Tap) lostTotal() uint64 {
 	return sum
 }
 
-func sameFlow(a, b traffic.FlowLoss) bool {
-	return a.Src == b.Src && a.Dst == b.Dst && a.Proto == b.Proto
-}
-
-func flowLoss(key programLostKey) (traffic.FlowLoss, bool) {
+func flowOf(key programLostKey) traffic.FlowLoss {
 	name := map[uint32]string{unix.IPPROTO_TCP: "tcp", unix.IPPROTO_UDP: "udp"}[key.Proto]
+	if name == "" {
+		return traffic.FlowLoss{}
+	}
 	addr := func(ip [16]byte, port uint16) netip.AddrPort {
 		var b [2]byte
 		binary.NativeEndian.PutUint16(b[:], port)
 		return netip.AddrPortFrom(netip.AddrFrom16(ip).Unmap(), binary.BigEndian.Uint16(b[:]))
 	}
-	return traffic.FlowLoss{Src: addr(key.Flow.Src, key.Flow.Sport), Dst: addr(key.Flow.Dst, key.Flow.Dport), Proto: name}, name != ""
+	return traffic.FlowLoss{Src: addr(key.Flow.Src, key.Flow.Sport), Dst: addr(key.Flow.Dst, key.Flow.Dport), Proto: name}
 }
 
 // Close detaches the programs and frees the ring.
