@@ -3,10 +3,10 @@
 // Each service has its own cgroup (v2), so that its packets carry its name from the first SYN, and its own network
 // namespace on a private bridge, so that addresses, declared ports and names are what they would be in a cluster:
 //
-//	                 host namespace                 the workspace's switch namespace
-//	 probes, NAT ── dl<hash> 10.77.x.1 ═══veth═══ bridge br0 10.77.x.2 (DNS responder, port 53)
-//	                                                ║ veth       ║ veth        ║ veth
-//	                                           payment .10   orders .11   exercise .9     one namespace each
+//	                host namespace                 the workspace's switch namespace
+//	probes, NAT ── dl<hash> 10.77.x.1 ═══veth═══ bridge br0 10.77.x.2 (DNS responder, port 53)
+//	                                               ║ veth       ║ veth        ║ veth
+//	                                          payment .10   orders .11   exercise .9     one namespace each
 //
 // The bridge lives in a namespace of its own, not in the host's: there the host's packet filter and br_netfilter
 // cannot drop what services say to each other, nothing of the host listens on port 53, and deleting one namespace

@@ -1,12 +1,6 @@
 package localenv
 
-import "github.com/devloop-io/devloop/traffic"
+import "github.com/devloop-io/devloop/capture"
 
-// Target tells a capture source what to capture and what to call it.
-type Target struct {
-	CGroup     uint64
-	CGroupPath string
-	NetNS      string // path
-	Name       string // "local/payment"
-	Workload   traffic.Workload
-}
+// Target tells a capture source what to capture and what to call it: one for every start of a service.
+type Target = capture.Target
