@@ -74,7 +74,7 @@ func Compile(src string, opts ...Option) (*Filter, error) {
 func (f *Filter) warn() {
 	for _, field := range f.Fields() {
 		if field.Stub {
-			f.translation.Warnings = append(f.translation.Warnings, fmt.Sprintf("%s is always %s: it belongs to something that is not dissected yet",
+			f.translation.Warnings = append(f.translation.Warnings, fmt.Sprintf("%s is always %s here: what it speaks of is not dissected yet",
 				field.Name, literal(field.zero)))
 		}
 	}

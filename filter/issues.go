@@ -32,6 +32,9 @@ func (t *Translation) Explain(issues *cel.Issues, further ...string) error {
 	if m := undeclared.FindStringSubmatch(msg); m != nil {
 		return t.unknownName(m[1], offset, further)
 	}
+	if strings.Contains(msg, "does not support field selection") {
+		return t.unknownName("", offset, further)
+	}
 	if m := overload.FindStringSubmatch(msg); m != nil {
 		msg, hint := noOverload(m[1], m[2])
 		return newError(t.Source, t.base, at, msg, hint)
@@ -43,6 +46,9 @@ func (t *Translation) Explain(issues *cel.Issues, further ...string) error {
 		}
 		return newError(t.Source, t.base, at, t.syntax(msg, offset), "")
 	}
+	if what, ok := literals[msg]; ok {
+		return newError(t.Source, t.base, at, what[0], what[1])
+	}
 	if m := wanted.FindStringSubmatch(msg); m != nil {
 		msg = fmt.Sprintf("%s must stand here, and this is %s", article(m[1]), article(m[2]))
 		hint := ""
@@ -52,6 +58,13 @@ func (t *Translation) Explain(issues *cel.Issues, further ...string) error {
 		return newError(t.Source, t.base, at, msg, hint)
 	}
 	return newError(t.Source, t.base, at, msg, "")
+}
+
+// literals are the mistakes in literal arguments, with what to write instead.
+var literals = map[string][2]string{
+	"invalid matches argument":   {"this is not a regular expression", `RE2 syntax, as in Go: r"^/api/v[0-9]+"; to look for plain text use contains`},
+	"invalid duration argument":  {"this is not a duration", `write "100ms", "1.5s", "5m" or "1h"`},
+	"invalid timestamp argument": {"this is not a time", `write "2026-01-02T15:04:05Z"`},
 }
 
 // syntax says which word the parser stumbled over.
@@ -94,6 +107,9 @@ func (t *Translation) unknownName(reported string, offset int, further []string)
 		return t.place(err)
 	}
 	name, start, call := dotted(tokens, offset)
+	if name == "" && reported == "" {
+		return newError(t.Source, t.base, t.at(offset), "this has no fields", "")
+	}
 	if name == "" || !strings.Contains(name, strings.TrimPrefix(reported, ".")) && !strings.HasPrefix(reported, name) {
 		name, start = reported, offset
 	}
@@ -167,8 +183,16 @@ func Nearest(name string, further ...string) string {
 	if near := nearest(name, aliases); near != "" {
 		return table().byAlias[near].Name
 	}
-
-	return ""
+	for rest := name; ; { // http.status: perhaps a prefix too many
+		_, after, found := strings.Cut(rest, ".")
+		if !found {
+			return ""
+		}
+		if f, ok := Lookup(after); ok {
+			return f.Name
+		}
+		rest = after
+	}
 }
 
 // nearest allows one edit in short names and up to a third of the letters in longer ones, and ignores case and separators first.
@@ -218,13 +242,13 @@ var operatorText = map[string]string{"_==_": "==", "_!=_": "!=", "_<_": "<", "_<
 
 // noOverload says in words what cannot be done with which types.
 func noOverload(function, applied string) (msg, hint string) {
-	args := strings.ReplaceAll(strings.Trim(applied, "()"), "google.protobuf.", "")
+	args := strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(applied, "("), ")"), "google.protobuf.", "")
 	args = strings.ToLower(args)
 	op, ok := operatorText[function]
 	if !ok {
 		return fmt.Sprintf("%s() does not take (%s)", function, args), ""
 	}
-	left, right, two := strings.Cut(args, ", ")
+	left, right, two := cutArgument(args)
 	switch {
 	case !two:
 		return fmt.Sprintf("%s does not take %s", op, article(left)), ""
@@ -251,6 +275,22 @@ func noOverload(function, applied string) (msg, hint string) {
 		hint = "a list: write value in list"
 	}
 	return fmt.Sprintf("%s does not go with %s and %s", op, article(left), article(right)), hint
+}
+
+// cutArgument cuts after the first type, whose own brackets may hold commas.
+func cutArgument(args string) (left, right string, two bool) {
+	depth := 0
+	for i, r := range args {
+		switch {
+		case r == '(':
+			depth++
+		case r == ')':
+			depth--
+		case r == ',' && depth == 0:
+			return args[:i], strings.TrimSpace(args[i+1:]), true
+		}
+	}
+	return args, "", false
 }
 
 // typeName is how people call a type.

@@ -425,7 +425,10 @@ func (w *rewriter) relation(i, j int) {
 		return
 	}
 	k := marks[0]
+	whole := k > i && w.ends(k-1) && k+1 < j
 	switch {
+	case !whole:
+		w.chain(i, j, marks)
 	case len(marks) == 1 && w.word(k, "contains", "startsWith", "endsWith", "matches"):
 		name := w.tokens[k].text
 		w.changed(name, "."+name+"(…)", "")
@@ -435,16 +438,18 @@ func (w *rewriter) relation(i, j int) {
 		w.warn("%s is read as a regular expression, as in the older filter language; to compare with the text itself, write it without the r", w.tokens[k+1].text)
 		w.member(i, k, j, "matches", w.kind(k) == gen.CELLexerNOT_EQUALS)
 	default:
-		start := i
-		for _, m := range append(marks, j) {
-			w.operands(start, m)
-			if m == j {
-				break
-			}
-			w.copy(m)
-			start = m + 1
-		}
+		w.chain(i, j, marks)
 	}
+}
+
+// chain copies operands and the operators between them; whether that is legal is for CEL to say.
+func (w *rewriter) chain(i, j int, operators []int) {
+	for _, k := range operators {
+		w.operands(i, k)
+		w.copy(k)
+		i = k + 1
+	}
+	w.operands(i, j)
 }
 
 // member writes i..k as the target of a method and k+1..j as its argument.
