@@ -140,8 +140,8 @@ func start(t *testing.T, e *Env, service, role string) *Instance {
 	return inst
 }
 
-// ask asks a service from the host.
-func ask(t *testing.T, e *Env, service, path string) string {
+// askService asks a service from the host.
+func askService(t *testing.T, e *Env, service, path string) string {
 	t.Helper()
 	addr, ok := e.Address(service, "http")
 	if !ok {
@@ -185,13 +185,13 @@ func TestServicesMeetByNameOnTheSamePort(t *testing.T) {
 		{"http://api.payments.example:8080/name", "gateway"},
 		{"http://localhost:8080/name", "payment"},
 	} {
-		if got := ask(t, e, "payment", "/get?url="+tc.url); got != tc.want {
+		if got := askService(t, e, "payment", "/get?url="+tc.url); got != tc.want {
 			t.Errorf("payment asks %s: got %q, want %q", tc.url, got, tc.want)
 		}
 	}
 	for _, name := range []string{"ordrs", "nothing.shop.svc.cluster.local"} {
 		began := time.Now()
-		if got := ask(t, e, "payment", "/lookup?name="+name); !strings.Contains(got, "no such host") {
+		if got := askService(t, e, "payment", "/lookup?name="+name); !strings.Contains(got, "no such host") {
 			t.Errorf("lookup of %s: got %q, want no such host", name, got)
 		}
 		if took := time.Since(began); took > time.Second {
@@ -199,7 +199,7 @@ func TestServicesMeetByNameOnTheSamePort(t *testing.T) {
 		}
 	}
 	orders, _ := e.Address("orders", "http")
-	if got := ask(t, e, "payment", "/get?url=http://orders:8080/from"); strings.HasPrefix(got, orders.Addr().String()) || !strings.HasPrefix(got, "10.") {
+	if got := askService(t, e, "payment", "/get?url=http://orders:8080/from"); strings.HasPrefix(got, orders.Addr().String()) || !strings.HasPrefix(got, "10.") {
 		t.Errorf("orders sees %s, want payment's own address", got)
 	}
 	mu.Lock()
@@ -565,7 +565,7 @@ func TestEgressGoesOutUnderTheHostsAddress(t *testing.T) {
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.RemoteAddr) })}
 	go server.Serve(l)
 	defer server.Close()
-	if got := ask(t, e, "payment", "/get?url=http://198.51.100.2:8099/"); !strings.HasPrefix(got, "198.51.100.1:") {
+	if got := askService(t, e, "payment", "/get?url=http://198.51.100.2:8099/"); !strings.HasPrefix(got, "198.51.100.1:") {
 		t.Errorf("the outside sees %q, want the host's address 198.51.100.1; warnings %q", got, e.Warnings())
 	}
 }
@@ -615,7 +615,7 @@ func TestLoopbackRewritesAddresses(t *testing.T) {
 			t.Errorf("the environment lacks %s", want)
 		}
 	}
-	if got := ask(t, e, "payment", "/get?url=http://"+orders.String()+"/name"); got != "orders" {
+	if got := askService(t, e, "payment", "/get?url=http://"+orders.String()+"/name"); got != "orders" {
 		t.Errorf("got %q", got)
 	}
 	if inst.Ports["http"] != first.Ports["http"] {
