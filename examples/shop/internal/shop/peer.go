@@ -17,13 +17,14 @@ type Peer struct {
 	// Outside marks somebody else's service: it gets no token.
 	Outside bool
 
-	name, url string
+	caller, name, url string
 }
 
 // Peer makes the client of one of our services: VARIABLE_URL says where it is, http://name:8080 by default.
 func (s *Service) Peer(name, variable string) *Peer {
 	return &Peer{
 		Client: &http.Client{Transport: s.Transport(variable), Timeout: s.Scale(5 * time.Second)},
+		caller: s.Name,
 		name:   name,
 		url:    s.Env(variable+"_URL", "http://"+name+":8080"),
 	}
@@ -80,6 +81,7 @@ func (p *Peer) Request(ctx context.Context, method, path string, body any) (*htt
 		return nil, fmt.Errorf("make the request to %s: %w", p.name, err)
 	}
 	in := From(ctx)
+	r.Header.Set("User-Agent", "shop-"+p.caller)
 	r.Header.Set("X-Request-Id", in.RequestID)
 	r.Header.Set("traceparent", "00-"+in.TraceID+"-"+in.SpanID+"-01")
 	set(r.Header, "tracestate", in.TraceState)
