@@ -223,7 +223,7 @@ func (e *Env) runOnce(ctx context.Context, u *unit, prog program) (output string
 	}
 	defer e.dissolve(cg, target)
 	if err := e.launch(cmd, cg, u.ns); err != nil {
-		return "", err
+		return "", prog.refused(err)
 	}
 	e.track(cmd.Process.Pid, true)
 	defer e.track(cmd.Process.Pid, false)

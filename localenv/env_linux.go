@@ -211,7 +211,6 @@ func (e *Env) buildDNS() error {
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		return err
 	}
-	os.Chmod(e.dir, 0o711) // a dependency that runs as another user passes through it
 	launcher, err := newLauncher(path)
 	if err != nil {
 		return err

@@ -77,6 +77,15 @@ func (p program) prepare() (*exec.Cmd, error) {
 	return cmd, nil
 }
 
+// refused says what could not be run, where and as whom: the kernel's error does not tell the program from its folder.
+func (p program) refused(err error) error {
+	as := ""
+	if p.user != "" {
+		as = " as user " + p.user
+	}
+	return fmt.Errorf("run %s in %s%s: %w", p.path, p.dir, as, err)
+}
+
 // enclose makes the cgroup of the next start and tells capture of it. In loopback mode there is none.
 func (e *Env) enclose(name string, ns string, w traffic.Workload) (cgroup, Target, error) {
 	n := e.starts.Add(1)
@@ -135,7 +144,7 @@ func (e *Env) begin(u *unit, prog program, build string, standIn bool) (*process
 	started := time.Now()
 	if err := e.launch(cmd, p.cg, u.ns); err != nil {
 		e.dissolve(p.cg, p.target)
-		return nil, fmt.Errorf("run %s: %w", prog.path, err)
+		return nil, prog.refused(err)
 	}
 	p.inst = Instance{Service: u.name, Kind: u.kind, Build: build, PID: cmd.Process.Pid, CGroup: p.cg.id, CGroupPath: p.cg.path,
 		NetNS: p.target.NetNS, IP: u.ip, Ports: u.reachPorts(), Started: started, Log: log.Name(), StandIn: standIn, Environment: prog.env}

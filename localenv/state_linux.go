@@ -79,7 +79,8 @@ func runDir(mode Mode, hash, stateDir string) string {
 
 // lockFile takes a lock that ends with the process. Without wait, a lock that is held is an error that names its owner.
 func lockFile(path string, wait bool) (unlock func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	// Other users may pass through, as dependencies with a user of their own do, and list nothing.
+	if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
 		return nil, fmt.Errorf("make %s: %w", filepath.Dir(path), err)
 	}
 	for {
