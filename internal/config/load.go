@@ -111,3 +111,9 @@ func readBounded(path string) ([]byte, error) {
 	}
 	return os.ReadFile(path)
 }
+
+// IsError says whether an error is about what a file says (exit code 2): mistakes in it, or that it is missing.
+func IsError(err error) bool {
+	var one *Error
+	return errors.As(err, &one) || errors.Is(err, ErrNotFound)
+}
