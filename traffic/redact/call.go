@@ -2,6 +2,8 @@ package redact
 
 import (
 	"bytes"
+	"strings"
+	"unsafe"
 
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -9,14 +11,14 @@ import (
 // Call replaces the secrets of a call in place and notes each in its Credentials. Doing it again changes nothing.
 func (r *Redactor) Call(c *traffic.Call) {
 	if c.Protocol != traffic.ProtoDNS && c.Protocol != traffic.ProtoTLS { // names are not secret
-		c.Path = r.field(c, c.Path, "request.path", "", 0)
+		c.Path = r.field(c, c.Path, 0, "request.path")
 	}
 	h := c.HTTP
 	if h == nil {
 		return
 	}
 	h.Query = r.query(c, h.Query)
-	h.Reason = r.field(c, h.Reason, "response.reason", "", 0)
+	h.Reason = r.field(c, h.Reason, 0, "response.reason")
 	r.headerList(c, h.RequestHeaders, "request.")
 	r.headerList(c, h.ResponseHeaders, "response.")
 	h.RequestBody = r.body(c, h.RequestBody, contentType(h.RequestHeaders), "request.body")
@@ -27,9 +29,8 @@ func (r *Redactor) query(c *traffic.Call, q string) string {
 	if q == "" {
 		return q
 	}
-	b := []byte(q)
-	var buf [8]span
-	spans := r.form(buf[:0], b)
+	b := view(q)
+	spans := r.form(nil, b)
 	return r.apply(c, q, b, spans, "request.query")
 }
 
@@ -40,17 +41,16 @@ func (r *Redactor) headerList(c *traffic.Call, headers []traffic.Header, side st
 			continue
 		}
 		name := lower(h.Name)
-		var buf [8]span
-		kind := r.keyKind([]byte(name))
+		kind := r.keyKind(view(name))
 		if r.headers[name] {
 			kind = "secret"
 		}
 		if kind == "" {
-			h.Value = r.field(c, h.Value, side+"header:", name, idFlag(name))
+			h.Value = r.field(c, h.Value, idFlag(name), side, "header:", name)
 			continue
 		}
-		b := []byte(h.Value)
-		spans := r.headerValue(buf[:0], b, 0, len(b), kind, nil)
+		b := view(h.Value)
+		spans := r.headerValue(nil, b, 0, len(b), kind, nil)
 		place := side + "header:" + name
 		if kind == "cookie" || kind == "set_cookie" {
 			place = side + "cookie"
@@ -61,6 +61,10 @@ func (r *Redactor) headerList(c *traffic.Call, headers []traffic.Header, side st
 		h.Value = r.apply(c, h.Value, b, spans, place)
 	}
 }
+
+// view is the bytes of s, which must not be written to: most calls carry no secret, and copying them all costs more
+// than looking.
+func view(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
 func idFlag(name string) int {
 	if idHeaders[name] {
@@ -77,30 +81,28 @@ func cookieName(b []byte, at int) []byte {
 	return bytes.TrimSpace(b[bytes.LastIndexByte(b[:eq], ';')+1 : eq])
 }
 
-// field redacts one short text.
-func (r *Redactor) field(c *traffic.Call, s, place, name string, flags int) string {
+// field redacts one short text; place says in parts where it stood.
+func (r *Redactor) field(c *traffic.Call, s string, flags int, place ...string) string {
 	if len(s) < 9 {
 		return s
 	}
-	b := []byte(s)
-	var buf [8]span
-	spans := r.find(buf[:0], b, flags)
+	b := view(s)
+	spans := r.find(nil, b, flags)
 	if len(spans) == 0 {
 		return s
 	}
-	return r.apply(c, s, b, spans, place+name)
+	return r.apply(c, s, b, spans, strings.Join(place, ""))
 }
 
 func (r *Redactor) body(c *traffic.Call, b []byte, contentType, place string) []byte {
 	if len(b) < 5 {
 		return b
 	}
-	var buf [16]span
 	var spans []span
 	if isForm(contentType, b) {
-		spans = r.form(buf[:0], b)
+		spans = r.form(nil, b)
 	} else {
-		spans = r.find(buf[:0], b, 0)
+		spans = r.find(nil, b, 0)
 	}
 	if len(spans) == 0 {
 		return b
@@ -115,6 +117,9 @@ func (r *Redactor) apply(c *traffic.Call, s string, b []byte, spans []span, plac
 	return string(r.replace(b, spans, noting(c, place)))
 }
 
+// maxCredentials bounds what one call is said to carry; what is redacted is not bounded.
+const maxCredentials = 256
+
 // noting adds each secret that replace finds to the call's credentials, once per place. Very short cookies are left
 // out: "1" or "en" would tie together calls that share nothing.
 func noting(c *traffic.Call, place string) func(*span, string) {
@@ -125,6 +130,9 @@ func noting(c *traffic.Call, place string) func(*span, string) {
 		p := place
 		if len(s.name) > 0 {
 			p += ":" + lower(string(s.name))
+		}
+		if len(c.Credentials) >= maxCredentials {
+			return
 		}
 		found := traffic.Credential{Kind: s.kind, Place: p, Hash: hash}
 		for _, have := range c.Credentials {

@@ -43,7 +43,7 @@ func token(b []byte, i, flags int) (span, bool) {
 			continue
 		}
 		end := i + len(p.prefix)
-		for end < len(b) && p.set(b[end]) {
+		for end < len(b) && end-i <= maxToken && p.set(b[end]) {
 			end++
 		}
 		for end > i && (b[end-1] == '.' || b[end-1] == '-' && p.max == 0) { // the end of a sentence
@@ -56,6 +56,9 @@ func token(b []byte, i, flags int) (span, bool) {
 	}
 	return span{}, false
 }
+
+// maxToken bounds how far a token is followed, so that text made of beginnings takes no quadratic time.
+const maxToken = 4096
 
 // prefix is how keys of one provider begin and go on.
 type prefix struct {
@@ -131,7 +134,7 @@ func jwt(b []byte, i int) int {
 	parts, at, end := 0, i, i
 	for parts < 5 {
 		from := at
-		for at < len(b) && urlSafe(b[at]) {
+		for at < len(b) && (parts > 0 || at-from < maxToken) && urlSafe(b[at]) {
 			at++
 		}
 		if parts == 0 && !jsonHead(b[from:at]) || parts == 1 && at-from < 4 && at > from {

@@ -48,7 +48,8 @@ type rng struct{ from, to int64 }
 
 // Bounds of what is kept while learning.
 const (
-	maxLater  = 1 << 20  // out of order bytes of one direction
+	maxLater  = 1 << 20  // out of order bytes of one direction,
+	maxPieces = 4 << 10  // and pieces that they come in
 	maxHeld   = 64 << 20 // bytes in all buffers
 	scanBlock = 1 << 20  // a direction is scanned in blocks of this size,
 	overlap   = 64 << 10 // each with this much of the one before
@@ -244,7 +245,7 @@ func (d *direction) add(r *Redactor, at int64, data []byte) {
 			return
 		}
 		d.later = slices.Insert(d.later, i, piece{at, append([]byte(nil), data...)})
-		if d.size += len(data); d.size > maxLater {
+		if d.size += len(data); d.size > maxLater || len(d.later) > maxPieces {
 			d.skipGaps(r)
 		}
 	}
