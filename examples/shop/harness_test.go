@@ -53,6 +53,7 @@ type running struct {
 // exchange is one request as its server saw it.
 type exchange struct {
 	service, method, path string
+	host, query           string
 	header                http.Header
 	remote                string
 	tls                   *tls.ConnectionState
@@ -198,7 +199,7 @@ func (s *running) names(t *testing.T, ctx context.Context, serving *sync.WaitGro
 func (s *running) record(service string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		watched := &watchedWriter{ResponseWriter: w}
-		e := exchange{service: service, method: r.Method, path: r.URL.Path, header: r.Header.Clone(), remote: r.RemoteAddr, tls: r.TLS, start: time.Now()}
+		e := exchange{service: service, method: r.Method, path: r.URL.Path, host: r.Host, query: r.URL.RawQuery, header: r.Header.Clone(), remote: r.RemoteAddr, tls: r.TLS, start: time.Now()}
 		next.ServeHTTP(watched, r)
 		e.end, e.status, e.response, e.body = time.Now(), watched.status, maps.Clone(w.Header()), watched.body.String()
 		s.mu.Lock()
@@ -231,6 +232,7 @@ func (s *running) journeys(t *testing.T, n int) map[string]map[int]int {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}, Timeout: 20 * time.Second}
 	defer client.CloseIdleConnections()
+	var trace atomic.Int64
 	send := func(method, path, token, body string) (int, []byte) {
 		r, err := http.NewRequest(method, s.frontend+path, bytes.NewReader([]byte(body)))
 		if err != nil {
@@ -240,6 +242,7 @@ func (s *running) journeys(t *testing.T, n int) map[string]map[int]int {
 		if token != "" {
 			r.Header.Set("Authorization", "Bearer "+token)
 		}
+		r.Header.Set("traceparent", fmt.Sprintf("00-%032x-%016x-01", trace.Add(1), 1))
 		resp, err := client.Do(r)
 		if err != nil {
 			t.Error(err)

@@ -2,6 +2,7 @@ package shop_test
 
 import (
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -9,10 +10,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/devloop-io/devloop/assertions"
 	"github.com/devloop-io/devloop/examples/shop/internal/shop"
+	"github.com/devloop-io/devloop/traffic"
 )
 
-const sent = 40 // journeys per shop
+const sent = 80 // journeys per shop, as in devloop.yaml
 
 // symptoms say of each fault how it shows to those who can look inside; the checks say it of the packets alone.
 var symptoms = map[string]func(*running) bool{
@@ -116,10 +119,51 @@ func TestEachFaultShowsAsItselfAndNothingElse(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("symptoms (-want +got):\n%s", diff)
 			}
+			judge(t, s, fault)
 			if diff := cmp.Diff(answersOf(fault), answers); diff != "" {
 				t.Errorf("what users were answered (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// judge expects that the fault's own check fails and names its services, and that every other check passes: none fails
+// or is left open for a fault that is not its own.
+func judge(t *testing.T, s *running, fault string) {
+	t.Helper()
+	files, err := filepath.Glob("checks/*.netcheck.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	suite, err := assertions.Load(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := faultRow{}
+	for _, f := range faultTable(t) {
+		if f.Fault == fault {
+			own = f
+		}
+	}
+	for _, r := range suite.Check(assertions.Input{Dissection: s.dissection(), Exercise: "checkout-rush"}, assertions.CheckOptions{}) {
+		switch {
+		case r.Name == own.Check:
+			told := r.Reason
+			for _, e := range r.Evidence {
+				told += " " + e.Summary
+			}
+			for _, service := range own.Services {
+				if r.Verdict != traffic.Fail || !strings.Contains(told, service) {
+					t.Errorf("%q says %s (%s), want fail, naming %s", r.Name, r.Verdict, told, service)
+				}
+			}
+		case slices.Contains(own.Builtin, r.Name):
+			if r.Verdict != traffic.Fail {
+				t.Errorf("%q says %s, want fail: %s", r.Name, r.Verdict, r.Reason)
+			}
+		case r.Verdict != traffic.Pass:
+			t.Errorf("%q says %s by accident: %s %s", r.Name, r.Verdict, r.Reason, r.Loss)
+		}
 	}
 }
 

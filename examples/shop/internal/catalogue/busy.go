@@ -4,7 +4,7 @@ import "sync"
 
 // Every busyEvery-th price list is refused busyTimes times before it is answered, so that there are retries to judge.
 const (
-	busyEvery = 20
+	busyEvery = 40
 	busyFirst = 5 // which of the busyEvery: not the last, or an exercise would wait for it at its end
 	busyTimes = 2
 )

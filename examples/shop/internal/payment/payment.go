@@ -12,7 +12,7 @@ import (
 )
 
 // patience is how long the gateway may take.
-const patience = 150 * time.Millisecond
+const patience = 300 * time.Millisecond
 
 // Charge is what payment is asked for.
 type Charge struct {
@@ -61,7 +61,7 @@ func (p *payment) charge(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if p.Fault("payment-slow") { // screening for fraud, while the customer waits
-		if err := p.Work(r.Context(), 250*time.Millisecond); err != nil {
+		if err := p.Work(r.Context(), 300*time.Millisecond); err != nil {
 			return nil, err
 		}
 	}
