@@ -125,7 +125,7 @@ func (c *Cmd) register() error {
 	c.e.mu.Lock()
 	defer c.e.mu.Unlock()
 	if c.e.down {
-		return errors.New("the environment is down")
+		return errDown
 	}
 	c.inst = Instance{Service: c.name, Kind: traffic.KindExercise}
 	c.e.commands[c] = true

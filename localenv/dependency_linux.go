@@ -30,13 +30,20 @@ func (e *Env) StartDependencies(ctx context.Context) error {
 	errs := make([]error, len(e.order))
 	for i, name := range e.order {
 		u := e.units[name]
-		if u.kind != traffic.KindDependency || e.running(u) != nil || u.container != nil {
+		if u.kind != traffic.KindDependency || e.runs(u) {
 			continue
 		}
 		wg.Go(func() { errs[i] = e.startDependency(ctx, u, e.cfg.Dependencies[name]) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// runs says whether a unit has a process or a container.
+func (e *Env) runs(u *unit) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return u.current != nil || u.container != nil
 }
 
 // startDependency runs a dependency in a container where it has an image and an engine answers, else as a process, else

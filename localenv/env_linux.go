@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/devloop-io/devloop/internal/config"
@@ -59,7 +60,34 @@ type Env struct {
 
 // New makes the network of a workspace and removes first what a killed run of it left. It fails with a [LockedError]
 // while another process runs the workspace. Nothing is started yet. The caller owes a [Env.Down].
+//
+// Where this machine refuses namespaces in spite of the rights, as in many containers, it falls back to loopback mode.
 func New(ctx context.Context, o Options) (*Env, error) {
+	e, err := open(ctx, o)
+	if err == nil || o.Loopback || !refused(err) {
+		return e, err
+	}
+	o.Loopback = true
+	e, second := open(ctx, o)
+	if second != nil {
+		return nil, errors.Join(err, second)
+	}
+	e.why = "this machine refuses network namespaces: " + err.Error()
+	return e, nil
+}
+
+// refused says whether the kernel, or who configured it, does not let us do something at all.
+func refused(err error) bool {
+	for _, e := range []error{syscall.EPERM, syscall.EACCES, syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EROFS} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// open makes an environment in the mode that Detect or the options say.
+func open(ctx context.Context, o Options) (*Env, error) {
 	e, err := prepare(o)
 	if err != nil {
 		return nil, err
@@ -210,6 +238,10 @@ func (e *Env) buildDNS() error {
 	text := fmt.Sprintf("# written by devloop for the services of %s\nnameserver %s\noptions ndots:1\n", e.workspace, e.net.addr(switchByte))
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		return err
+	}
+	if _, err := os.Stat("/etc/resolv.conf"); err != nil {
+		e.warn("services cannot look up names: this machine has no /etc/resolv.conf in whose place theirs could be mounted")
+		path = ""
 	}
 	launcher, err := newLauncher(path)
 	if err != nil {
@@ -386,10 +418,12 @@ func (e *Env) Stop(ctx context.Context, name string) error {
 	if p := e.running(u); p != nil {
 		p.stop(ctx)
 	}
-	if u.container != nil {
-		err := u.container.close(ctx)
-		u.container = nil
-		return err
+	e.mu.Lock()
+	c := u.container
+	u.container = nil
+	e.mu.Unlock()
+	if c != nil {
+		return c.close(ctx)
 	}
 	return nil
 }

@@ -525,6 +525,23 @@ func TestCommandReachesServicesAndEndsWithItsTree(t *testing.T) {
 	}
 }
 
+// A host whose packet filter forwards nothing, as Docker leaves it, is made of namespaces, so that this one stays as it is.
+func TestEgressThroughAFilterThatDrops(t *testing.T) {
+	testenv.NeedsRoot(t)
+	testenv.NeedsProgram(t, "iptables-nft")
+	testenv.NeedsProgram(t, "unshare")
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("unshare", "--net", "--mount", "--propagation", "private", "sh", "-c",
+		`mount -t tmpfs none /run && ip link set lo up && iptables-nft -P FORWARD DROP && "$0" -test.v -test.run '^TestEgressGoesOut' && iptables-nft -S FORWARD && cat /proc/sys/net/ipv4/ip_forward`, exe)
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestEgressGoesOut") || !strings.HasSuffix(string(out), "PASS\n-P FORWARD DROP\n0\n") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
 func TestEgressGoesOutUnderTheHostsAddress(t *testing.T) {
 	testenv.NeedsRoot(t)
 	e := newEnv(t, shop(), false)

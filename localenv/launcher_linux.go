@@ -15,6 +15,7 @@ import (
 // long as the environment.
 type launcher struct {
 	jobs  chan job
+	quit  chan struct{}
 	ended chan struct{}
 }
 
@@ -24,9 +25,9 @@ type job struct {
 	done chan error
 }
 
-// newLauncher starts the thread. resolvConf is mounted over /etc/resolv.conf for what it starts.
+// newLauncher starts the thread. resolvConf, unless empty, is mounted over /etc/resolv.conf for what it starts.
 func newLauncher(resolvConf string) (*launcher, error) {
-	l := &launcher{jobs: make(chan job), ended: make(chan struct{})}
+	l := &launcher{jobs: make(chan job), quit: make(chan struct{}), ended: make(chan struct{})}
 	ready := make(chan error, 1)
 	go onOwnThread(func() {
 		defer close(l.ended)
@@ -35,8 +36,13 @@ func newLauncher(resolvConf string) (*launcher, error) {
 		if err != nil {
 			return
 		}
-		for j := range l.jobs {
-			j.done <- j.run()
+		for {
+			select {
+			case j := <-l.jobs:
+				j.done <- j.run()
+			case <-l.quit:
+				return
+			}
 		}
 	})
 	if err := <-ready; err != nil {
@@ -60,13 +66,13 @@ func (l *launcher) in(ns *os.File, do func() error) error {
 	case l.jobs <- j:
 		return <-j.done
 	case <-l.ended:
-		return errors.New("the environment is down")
+		return errDown
 	}
 }
 
-// close ends the thread. No call of in may follow or be under way.
+// close ends the thread; later calls of in are refused.
 func (l *launcher) close() {
-	close(l.jobs)
+	close(l.quit)
 	<-l.ended
 }
 
@@ -92,6 +98,9 @@ func privateMounts(resolvConf string) error {
 	// Nothing that is mounted here may show on the host; what the host unmounts disappears here too.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
+	}
+	if resolvConf == "" {
+		return nil
 	}
 	if err := unix.Mount(resolvConf, "/etc/resolv.conf", "", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("mount resolv.conf: %w", err)
