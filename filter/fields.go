@@ -151,7 +151,7 @@ func retrySection() section {
 			ofRetry(func(r *traffic.Retry) (float64, bool) { return r.Jitter, r.Factor > 0 })),
 		text(Field{Name: "retry.group", JSON: "retry.group", Column: "retry_group", Doc: "id of the first attempt", Example: `retry.group != ""`},
 			ofRetry(func(r *traffic.Retry) (string, bool) { return r.Group, true })),
-		text(Field{Name: "retry.confidence", JSON: "retry.confidence", Doc: "exact (same id or trace parent) or inferred",
+		text(Field{Name: "retry.confidence", JSON: "retry.confidence", Column: "retry_confidence", Doc: "exact (same id or trace parent) or inferred",
 			Example: `retry.confidence == "exact"`}, ofRetry(func(r *traffic.Retry) (string, bool) { return r.Confidence, true })),
 	}}
 }

@@ -75,7 +75,7 @@ func endSection(p, who, wireshark, otel, ecs string, e end) section {
 			Example: local + `_process_name == "curl"`}, e.text(func(w *traffic.Endpoint) string { return w.Process })),
 		number(Field{Name: p + ".pid", JSON: p + ".pid", Column: p + "_pid", Doc: "process id of the " + who, Example: p + `.pid == 4711`},
 			func(r *Row) (int64, bool) { return int64(e(r).PID), true }),
-		text(Field{Name: p + ".container", JSON: p + ".container", Doc: "container of the " + who, Example: p + `.container == "istio-proxy"`},
+		text(Field{Name: p + ".container", JSON: p + ".container", Column: p + "_container", Doc: "container of the " + who, Example: p + `.container == "istio-proxy"`},
 			e.text(func(w *traffic.Endpoint) string { return w.Container })),
 		text(Field{Name: p + ".node", JSON: p + ".node", Column: p + "_node", Doc: "node of the " + who, Example: p + `.node == "kind-worker"`},
 			e.text(func(w *traffic.Endpoint) string { return w.Node })),
@@ -84,7 +84,7 @@ func endSection(p, who, wireshark, otel, ecs string, e end) section {
 			e.text(func(w *traffic.Endpoint) string { return w.DNS })),
 		flag(Field{Name: p + ".outside", JSON: p + ".outside", Column: p + "_outside", Doc: "the " + who + " is not part of the system under test",
 			Example: p + `.outside`}, func(r *Row) (bool, bool) { return e(r).Outside, true }),
-		mapping(Field{Name: local + "_labels", JSON: p + ".labels", Doc: "labels of the " + who, Example: `map_get(` + local + `_labels, "app", "") == "checkout"`},
+		mapping(Field{Name: local + "_labels", JSON: p + ".labels", Column: p + "_labels", Doc: "labels of the " + who, Example: `map_get(` + local + `_labels, "app", "") == "checkout"`},
 			func(r *Row) (*stringsMap, bool) { return labels(e(r).Labels), true }),
 		stub(local+"_annotations", stringMap, "annotations of the "+who+"; not recorded yet"),
 		text(Field{Name: local + "_resolution_status", Doc: "why the " + who + " has no name: cache_miss, or empty when it has one",
@@ -105,7 +105,7 @@ func bothEnds() section {
 		}
 	}
 	return section{name: "Both ends", rows: Both, end: bothEnd, fields: []Field{
-		flag(Field{Name: "egress", Column: "egress", Doc: "leaves the system under test: the server is outside, external, or a public address of no workload",
+		flag(Field{Name: "egress", Doc: "leaves the system under test: the server is outside, external, or a public address of no workload",
 			Example: `egress && dst.dns != "api.stripe.com"`}, onRow(func(r *Row) bool { return leaves(dstOf(r)) })),
 		texts(Field{Name: "namespaces", Doc: "namespaces of both ends", Example: `"production" in namespaces`},
 			pair(func(w *traffic.Endpoint) string { return w.Namespace })),

@@ -160,6 +160,38 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// Every column that the table names is one that the store writes.
+func TestColumns(t *testing.T) {
+	t.Parallel()
+	rows, err := os.ReadFile("../store/rows.go")
+	if err != nil {
+		t.Skip("the store's rows are not here")
+	}
+	for _, f := range filter.Fields() {
+		if tag := "`parquet:\"" + f.Column; f.Column != "" && !strings.Contains(string(rows), tag+`"`) && !strings.Contains(string(rows), tag+",") {
+			t.Errorf("%s names the column %s, and store/rows.go has none", f.Name, f.Column)
+		}
+	}
+}
+
+// The hostile and the merely long compile, or fail to, in no time.
+func TestBounds(t *testing.T) {
+	t.Parallel()
+	repeat := strings.Repeat
+	for _, src := range []string{
+		repeat("(", 60) + "http" + repeat(")", 60), repeat("(", 2000), repeat("!", 2000) + "http", repeat("http and ", 1500) + "http",
+		repeat("not ", 3000) + "http", repeat("a.", 7000) + "b", repeat("path + ", 2000) + "path == path", repeat("http ", 20000),
+		`path matches "` + repeat("(a{1,99})", 40) + `"`, repeat("a.exists(b,", 55) + "http" + repeat(")", 55), repeat("path contains ", 1000) + "path",
+		repeat("{a:", 50) + repeat("}", 50), repeat("[", 60) + repeat("]", 60) + " == []", repeat("http ? ", 1000) + "http" + repeat(" : http", 1000),
+	} {
+		start := time.Now()
+		_, err := filter.Compile(src)
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("%.40s… took %v (%v)", src, took, err)
+		}
+	}
+}
+
 func TestReference(t *testing.T) {
 	t.Parallel()
 	golden(t, "../docs/fields.md", filter.Doc())

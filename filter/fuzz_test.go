@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/devloop-io/devloop/filter"
@@ -34,6 +35,12 @@ func FuzzCompile(f *testing.F) {
 		if len(src) > 4096 {
 			return
 		}
+		start := time.Now()
+		defer func() {
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("%q took %v", src, took)
+			}
+		}()
 		compiled, err := filter.Compile(src)
 		if err != nil {
 			var e *filter.Error
