@@ -1,0 +1,144 @@
+package dissect
+
+import (
+	"github.com/devloop-io/devloop/dissect/protocol"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// maxHeld bounds the calls that wait for the other point's copy.
+const maxHeld = 64
+
+// host is the connection that a protocol is reading; it implements [protocol.Host].
+type host struct {
+	d        *Dissector
+	c        *connection
+	handOver bool
+	wake     bool
+}
+
+func (h *host) begin(c *connection) { h.c, h.handOver, h.wake = c, false, false }
+
+func (h *host) BodyLimit() int { return h.d.o.BodyLimit }
+func (h *host) HandOver()      { h.handOver = true }
+func (h *host) Wake()          { h.wake = true }
+
+func (h *host) NextCall() int {
+	h.c.NextIndex++
+	return h.c.NextIndex - 1
+}
+
+func (h *host) Transport() string {
+	if h.c.Key.Proto == protoUDP {
+		return "udp"
+	}
+	return "tcp"
+}
+
+func (h *host) Undecoded(n int64, reason string) {
+	if n > 0 {
+		h.c.Undecoded += uint64(n)
+		h.d.giveUp(n, reason)
+	}
+}
+
+func (h *host) Encrypted(n int64) { h.c.Encrypted += uint64(n) }
+
+func (h *host) SNI(name string) { h.c.SNI = name }
+
+func (h *host) Deadline(at int64) {
+	if h.c.Deadline == 0 || at < h.c.Deadline {
+		h.c.Deadline = at
+		h.d.timers.push(timer{at, h.c})
+	}
+}
+
+// Emit fills in who, where and when, and hands the call out; or holds it until its response has reached the client's
+// interface, where both ends are captured.
+func (h *host) Emit(call *traffic.Call, request, response *protocol.Span) {
+	c := h.c
+	client, server := h.d.endpoints(c)
+	call.ID = h.d.callID(c, call.Index)
+	call.ConnID, call.FlowID = c.ID, c.flowID()
+	call.Src, call.Dst = *client, *server
+	call.Point = c.point()
+	if request.Seen {
+		call.Start, call.RequestEnd = request.First.Time, request.Last.Time
+		call.RequestPackets = traffic.PacketRange{First: request.First.Packet, Last: request.Last.Packet}
+	}
+	if response.Seen {
+		call.ResponseStart = response.First.Time
+		if call.End == 0 {
+			call.End = response.Last.Time
+		}
+		call.ResponsePackets = traffic.PacketRange{First: response.First.Packet, Last: response.Last.Packet}
+		if !request.Seen {
+			call.Start = call.ResponseStart
+		}
+	}
+	if call.State != traffic.StateOpen {
+		c.Calls++
+		c.WindowCalls++
+		if call.Background {
+			c.Background = true
+		}
+		if call.Error == traffic.ErrorReset || call.Error == traffic.ErrorCancelled && c.ResetBy != 0 {
+			c.MidReset = true
+		}
+		sv := &c.Dir[1-c.Client]
+		if call.State == traffic.StateComplete && response.Seen && c.Points[0] && c.Points[1] && sv.OutSeen && c.Key.Proto == protoTCP {
+			c.Held = append(c.Held, held{Call: call, First: response.First.Offset, Last: response.Last.Offset})
+			if len(c.Held) > maxHeld {
+				h.d.release(c, 1)
+			}
+			return
+		}
+	}
+	h.d.out(call)
+}
+
+func (d *Dissector) out(call *traffic.Call) {
+	if d.o.OnCall != nil {
+		d.o.OnCall(call)
+	}
+}
+
+// release hands out the first n held calls.
+func (d *Dissector) release(c *connection, n int) {
+	for _, h := range c.Held[:n] {
+		d.out(h.Call)
+	}
+	c.Held = c.Held[:copy(c.Held, c.Held[n:])]
+	if len(c.Held) == 0 {
+		c.Held = nil
+	}
+}
+
+func (d *Dissector) releaseHeld(c *connection) { d.release(c, len(c.Held)) }
+
+// patchHeld looks at a packet for the time at which a held call's response reached the client.
+func (d *Dissector) patchHeld(c *connection, dir int, s *segment, p *traffic.Packet) {
+	server := &c.Dir[1-c.Client]
+	switch {
+	case dir != c.Client && p.Direction == traffic.DirectionIn && s.length > 0:
+		from := server.Offset + int64(int32(s.seq-server.Next))
+		to := from + int64(s.length)
+		for i := range c.Held {
+			h := &c.Held[i]
+			if !h.FirstDone && h.First >= from && h.First < to {
+				h.Call.ResponseStart, h.FirstDone = p.Time, true
+			}
+			if h.Last >= from && h.Last < to {
+				h.Call.End = max(p.Time, h.Call.ResponseStart)
+				d.release(c, i+1)
+				return
+			}
+		}
+	case dir == c.Client && p.Direction == traffic.DirectionOut && s.flags&flagACK != 0:
+		acked := server.Offset + int64(int32(s.ack-server.Next))
+		n := 0
+		for n < len(c.Held) && acked > c.Held[n].Last {
+			n++
+		}
+		d.release(c, n) // its copy was lost: the server's times must do
+	}
+}

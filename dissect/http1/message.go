@@ -1,0 +1,356 @@
+package http1
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+
+	"github.com/devloop-io/devloop/dissect/protocol"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// fields is what framing and tracing need of a message's headers.
+type fields struct {
+	length            int64 // -1 without Content-Length
+	transfer          string
+	chunked           bool
+	coding            string
+	host              string
+	upgrade           string
+	agent             string
+	parent            string
+	iteration         string
+	baggage           string
+	headers           []traffic.Header
+}
+
+// request reads a request's head.
+func (p *Parser) request(h protocol.Host, s *half, head []byte, first, last protocol.Mark) {
+	if len(p.Open) >= maxOpen {
+		h.Undecoded(int64(len(head)), "pipeline_limit")
+		return
+	}
+	text := string(head)
+	line, rest := cutLine(text)
+	method, target, version := requestLine(line)
+	var f fields
+	f.read(rest)
+
+	x := p.add(h)
+	c, web := x.Call, x.Call.HTTP
+	x.Request.Add(first)
+	x.Request.Add(last)
+	c.Method = method
+	c.Path, web.Query = splitTarget(target)
+	web.Version, web.Host = version, f.host
+	web.RequestHeaders, web.RequestHeadersSize = f.headers, len(head)
+	x.RequestCoding = f.coding
+	if isAbsolute(target) {
+		host, path := splitAbsolute(c.Path)
+		c.Path = path
+		if web.Host == "" {
+			web.Host = host
+		}
+	}
+	c.TraceID, c.SpanID = parseTraceparent(f.parent)
+	c.Iteration = f.iteration
+	if c.Iteration == "" && f.baggage != "" {
+		c.Iteration = fromBaggage(f.baggage)
+	}
+	c.Background = strings.HasPrefix(f.agent, "devloop-probe") || strings.HasPrefix(f.agent, "kube-probe")
+	x.Upgrade = method == "CONNECT" || f.upgrade != ""
+	if method == "CONNECT" {
+		web.Upgrade = "tunnel"
+		web.Host = target
+		c.Path = target
+	} else {
+		web.Upgrade = f.upgrade
+	}
+	switch {
+	case f.chunked:
+		s.At = atChunkSize
+	case f.length > 0:
+		s.At, s.Left = atBody, f.length
+	default:
+		p.messageEnd(h, protocol.Client)
+	}
+}
+
+// response reads a response's head.
+func (p *Parser) response(h protocol.Host, s *half, head []byte, first, last protocol.Mark) {
+	text := string(head)
+	line, rest := cutLine(text)
+	version, status, reason := statusLine(line)
+	x := p.answering()
+	if status >= 100 && status < 200 && status != 101 {
+		if x != nil && status == 100 {
+			x.Call.HTTP.Continued = true
+		}
+		return // the final response is still to come
+	}
+	if x == nil { // its request was not seen
+		x = p.add(h)
+		x.NoRequest, x.RequestDone = true, true
+		x.Call.HTTP.Version = version
+		x.Call.HTTP.RequestHeaders = []traffic.Header{}
+	}
+	var f fields
+	f.read(rest)
+	c, web := x.Call, x.Call.HTTP
+	x.Response.Add(first)
+	x.Response.Add(last)
+	x.ResponseBegun = true
+	c.Status, web.Reason = status, reason
+	web.ResponseHeaders, web.ResponseHeadersSize = f.headers, len(head)
+	x.ResponseCoding = f.coding
+	switched := status == 101 || c.Method == "CONNECT" && status >= 200 && status < 300
+	if status == 101 && f.upgrade != "" {
+		web.Upgrade = f.upgrade
+	}
+	if !switched {
+		web.Upgrade = ""
+		x.Upgrade = false
+		if w := &p.Sides[protocol.Client]; w.At == atWaiting {
+			w.At = atHead
+			h.Wake()
+		}
+	}
+	switch {
+	case switched:
+		x.RequestDone = true
+		p.messageEnd(h, protocol.Server)
+		p.abandonAfterSwitch(h)
+		s.At = atWaiting
+		p.Sides[protocol.Client].At = atWaiting
+		h.HandOver()
+	case c.Method == "HEAD" || status == 204 || status == 304:
+		p.messageEnd(h, protocol.Server)
+	case f.chunked:
+		s.At = atChunkSize
+	case f.transfer != "" || f.length < 0:
+		s.At = atUntilClose
+	case f.length > 0:
+		s.At, s.Left = atBody, f.length
+	default:
+		p.messageEnd(h, protocol.Server)
+	}
+}
+
+// abandonAfterSwitch emits what was pipelined behind a request that changed the protocol.
+func (p *Parser) abandonAfterSwitch(h protocol.Host) {
+	for _, x := range p.Open {
+		x.Call.State, x.Call.Error = traffic.StateUnanswered, traffic.ErrorProtocol
+		p.emit(h, x)
+	}
+	p.drop(len(p.Open))
+}
+
+// trailer keeps a field that came after a chunked body with the headers.
+func (p *Parser) trailer(from protocol.Side, line []byte) {
+	x := p.current(from)
+	k := bytes.IndexByte(line, ':')
+	if x == nil || k <= 0 {
+		return
+	}
+	field := traffic.Header{Name: string(line[:k]), Value: string(bytes.TrimSpace(line[k+1:]))}
+	list := &x.Call.HTTP.RequestHeaders
+	if from == protocol.Server {
+		list = &x.Call.HTTP.ResponseHeaders
+	}
+	if len(*list) < maxHeaders {
+		*list = append(*list, field)
+	}
+}
+
+// cutLine splits off the first line, without its end.
+func cutLine(s string) (line, rest string) {
+	k := strings.IndexByte(s, '\n')
+	if k < 0 {
+		return s, ""
+	}
+	line, rest = s[:k], s[k+1:]
+	if k > 0 && line[k-1] == '\r' {
+		line = line[:k-1]
+	}
+	return line, rest
+}
+
+// requestLine splits "METHOD target HTTP/1.1"; the target may contain blanks, as some clients send it.
+func requestLine(line string) (method, target, version string) {
+	k := strings.IndexAny(line, " \t")
+	if k < 0 {
+		return line, "", "0.9"
+	}
+	method, target = line[:k], strings.Trim(line[k+1:], " \t")
+	if k := strings.LastIndexAny(target, " \t"); k >= 0 && strings.HasPrefix(target[k+1:], "HTTP/") {
+		return method, strings.TrimRight(target[:k], " \t"), target[k+6:]
+	}
+	if strings.HasPrefix(target, "HTTP/") {
+		return method, "", target[5:]
+	}
+	return method, target, "0.9"
+}
+
+func statusLine(line string) (version string, status int, reason string) {
+	k := strings.IndexAny(line, " \t")
+	if k < 5 {
+		return "", 0, ""
+	}
+	version = line[5:k]
+	rest := strings.TrimLeft(line[k:], " \t")
+	n := 0
+	for n < len(rest) && n < 3 && digit(rest[n]) {
+		status = status*10 + int(rest[n]-'0')
+		n++
+	}
+	return version, status, strings.TrimSpace(rest[n:])
+}
+
+// splitTarget cuts the query off.
+func splitTarget(target string) (path, query string) {
+	if k := strings.IndexByte(target, '?'); k >= 0 {
+		return target[:k], target[k+1:]
+	}
+	return target, ""
+}
+
+func isAbsolute(target string) bool {
+	return len(target) > 7 && target[0] != '/' && (strings.HasPrefix(target, "http://") || strings.HasPrefix(target, "https://"))
+}
+
+// splitAbsolute splits "http://host/path", as it is sent to proxies.
+func splitAbsolute(target string) (host, path string) {
+	rest := target[strings.Index(target, "://")+3:]
+	if k := strings.IndexByte(rest, '/'); k >= 0 {
+		return rest[:k], rest[k:]
+	}
+	return rest, "/"
+}
+
+// read parses header lines. All strings are cut from one.
+func (f *fields) read(s string) {
+	f.length = -1
+	f.headers = make([]traffic.Header, 0, min(strings.Count(s, "\n"), maxHeaders))
+	for s != "" {
+		var line string
+		line, s = cutLine(s)
+		if line == "" {
+			continue
+		}
+		if (line[0] == ' ' || line[0] == '\t') && len(f.headers) > 0 { // obs-fold (RFC 9112 section 5.2)
+			last := &f.headers[len(f.headers)-1]
+			last.Value = strings.TrimSpace(last.Value + " " + strings.TrimSpace(line))
+			f.known(last.Name, last.Value)
+			continue
+		}
+		k := strings.IndexByte(line, ':')
+		if k <= 0 || len(f.headers) >= maxHeaders {
+			continue
+		}
+		name, value := line[:k], trim(line[k+1:])
+		if name[k-1] == ' ' || name[k-1] == '\t' {
+			name = strings.TrimRight(name, " \t")
+		}
+		f.headers = append(f.headers, traffic.Header{Name: name, Value: value})
+		f.known(name, value)
+	}
+}
+
+// trim cuts blanks from both ends; the usual value has one in front.
+func trim(s string) string {
+	if len(s) > 0 && s[0] == ' ' {
+		s = s[1:]
+	}
+	if len(s) > 0 && s[0] > ' ' && s[len(s)-1] > ' ' {
+		return s
+	}
+	return strings.Trim(s, " \t\r")
+}
+
+// known picks out the fields that mean something here. Lengths are compared before names.
+func (f *fields) known(name, value string) {
+	switch len(name) {
+	case 4:
+		if f.host == "" && strings.EqualFold(name, "host") {
+			f.host = value
+		}
+	case 7:
+		switch {
+		case strings.EqualFold(name, "upgrade"):
+			f.upgrade = value
+		case strings.EqualFold(name, "baggage"):
+			f.baggage = value
+		}
+	case 10:
+		if strings.EqualFold(name, "user-agent") {
+			f.agent = value
+		}
+	case 11:
+		if strings.EqualFold(name, "traceparent") {
+			f.parent = value
+		}
+	case 14:
+		if f.length < 0 && strings.EqualFold(name, "content-length") {
+			f.length = parseLength(value)
+		}
+	case 16:
+		if strings.EqualFold(name, "content-encoding") {
+			f.coding = value
+		}
+	case 17:
+		switch {
+		case strings.EqualFold(name, "transfer-encoding"):
+			f.transfer = value
+			f.chunked = finalCoding(value, "chunked")
+			if k := strings.LastIndexByte(value, ','); f.chunked && k >= 0 && f.coding == "" {
+				f.coding = strings.TrimSpace(value[:k])
+			}
+			if strings.EqualFold(strings.TrimSpace(value), "identity") {
+				f.transfer = ""
+			}
+		case strings.EqualFold(name, "devloop-iteration"):
+			f.iteration = value
+		}
+	}
+}
+
+// parseLength reads the first of a list of equal lengths; -1 when it is no number.
+func parseLength(s string) int64 {
+	if k := strings.IndexByte(s, ','); k >= 0 {
+		s = strings.TrimSpace(s[:k])
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 {
+		return -1
+	}
+	return n
+}
+
+// parseTraceparent reads 00-<32 hex>-<16 hex>-<flags> (W3C Trace Context section 3.2).
+func parseTraceparent(s string) (trace, span string) {
+	if len(s) < 55 || s[2] != '-' || s[35] != '-' || s[52] != '-' {
+		return "", ""
+	}
+	trace, span = s[3:35], s[36:52]
+	for _, x := range []string{trace, span} {
+		for i := range len(x) {
+			if c := x[i]; !digit(c) && (c < 'a' || c > 'f') {
+				return "", ""
+			}
+		}
+	}
+	return trace, span
+}
+
+// fromBaggage finds devloop.iteration=….
+func fromBaggage(s string) string {
+	for s != "" {
+		var item string
+		item, s, _ = strings.Cut(s, ",")
+		item, _, _ = strings.Cut(item, ";")
+		if name, value, ok := strings.Cut(item, "="); ok && strings.TrimSpace(name) == "devloop.iteration" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,577 @@
+package http1
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/devloop-io/devloop/dissect/protocol"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// Limits of one message.
+const (
+	maxHead    = 128 << 10 // request or status line and headers
+	maxHeaders = 1000
+	maxOpen    = 10000 // requests that wait for responses
+)
+
+// Where a direction is within its message.
+const (
+	atHead = iota
+	atBody
+	atChunkSize
+	atChunk
+	atChunkEnd
+	atTrailers
+	atUntilClose
+	atResync  // after a gap: until something looks like a message
+	atWaiting // the client after a request that may change the protocol
+)
+
+// Parser is the state of one connection. Exported for checkpoints.
+type Parser struct {
+	Sides [2]half
+	Open  []*exchange // in order of their requests; a response belongs to the first one without
+	Count int
+
+	free []*exchange
+}
+
+// half is one direction.
+type half struct {
+	At      int
+	Left    int64 // of the body or chunk
+	Scanned int   // bytes of an unfinished head that hold no end
+	Gapped  bool
+}
+
+// exchange is a call that is not finished on both sides.
+type exchange struct {
+	Call              *traffic.Call
+	Request, Response protocol.Span
+	RequestDone       bool
+	ResponseBegun     bool
+	ResponseDone      bool
+	NoRequest         bool // the request was not seen
+	Upgrade           bool // asks for another protocol
+	RequestCoding     string
+	ResponseCoding    string
+	RequestLost       bool // a gap lies in the body
+	ResponseLost      bool
+}
+
+// callAndHTTP is allocated as one.
+type callAndHTTP struct {
+	call traffic.Call
+	http traffic.HTTP
+}
+
+func (p *Parser) add(h protocol.Host) *exchange {
+	var x *exchange
+	if n := len(p.free); n > 0 {
+		x, p.free = p.free[n-1], p.free[:n-1]
+		*x = exchange{}
+	} else {
+		x = &exchange{}
+	}
+	both := &callAndHTTP{}
+	x.Call = &both.call
+	x.Call.HTTP = &both.http
+	x.Call.Protocol = traffic.ProtoHTTP
+	x.Call.Index = h.NextCall()
+	x.Call.HTTP.KeptAlive = p.Count > 0
+	p.Count++
+	p.Open = append(p.Open, x)
+	return x
+}
+
+// reading is the exchange whose request body is being read.
+func (p *Parser) reading() *exchange {
+	if n := len(p.Open); n > 0 && !p.Open[n-1].RequestDone {
+		return p.Open[n-1]
+	}
+	return nil
+}
+
+// answering is the exchange that the server's next bytes belong to.
+func (p *Parser) answering() *exchange {
+	for _, x := range p.Open {
+		if !x.ResponseDone {
+			return x
+		}
+	}
+	return nil
+}
+
+// current is the exchange whose message a direction is within.
+func (p *Parser) current(from protocol.Side) *exchange {
+	if from == protocol.Client {
+		return p.reading()
+	}
+	return p.answering()
+}
+
+// Data implements [protocol.Parser].
+func (p *Parser) Data(h protocol.Host, from protocol.Side, v *protocol.View) int {
+	s := &p.Sides[from]
+	used := 0
+	for used < len(v.Data) {
+		n, more := p.step(h, from, s, v, used)
+		used += n
+		if !more {
+			break
+		}
+	}
+	return used
+}
+
+// step reads one element at v.Data[at:] and reports whether to go on.
+func (p *Parser) step(h protocol.Host, from protocol.Side, s *half, v *protocol.View, at int) (n int, more bool) {
+	b := v.Data[at:]
+	switch s.At {
+	case atHead:
+		return p.head(h, from, s, v, at)
+	case atBody, atChunk, atUntilClose:
+		n := len(b)
+		if s.At != atUntilClose {
+			n = int(min(s.Left, int64(n)))
+			s.Left -= int64(n)
+		}
+		p.body(h, from, b[:n], v.At(at), v.At(at+n-1))
+		if s.Left == 0 && s.At == atBody {
+			p.messageEnd(h, from)
+		} else if s.Left == 0 && s.At == atChunk {
+			s.At = atChunkEnd
+		}
+		return n, true
+	case atChunkSize:
+		return p.chunkSize(h, from, s, v, at)
+	case atChunkEnd:
+		n := lineEnd(b)
+		if n == 0 {
+			return 0, false
+		}
+		s.At = atChunkSize
+		if n < 0 { // no line end: the chunk was longer than it said
+			return p.broken(h, from, s, "chunk is longer than its size"), true
+		}
+		p.extend(from, v.At(at+n-1))
+		return n, true
+	case atTrailers:
+		i := bytes.IndexByte(b, '\n')
+		if i < 0 {
+			return 0, false
+		}
+		p.extend(from, v.At(at+i))
+		if len(bytes.TrimRight(b[:i], "\r")) == 0 {
+			p.messageEnd(h, from)
+		} else {
+			p.trailer(from, b[:i])
+		}
+		return i + 1, true
+	case atResync:
+		return p.resync(h, from, s, b)
+	}
+	return 0, false // atWaiting
+}
+
+// lineEnd is the length of the line end at the start of b; 0 when it is not all there, -1 when there is none.
+func lineEnd(b []byte) int {
+	switch {
+	case b[0] == '\n':
+		return 1
+	case b[0] != '\r':
+		return -1
+	case len(b) == 1:
+		return 0
+	case b[1] == '\n':
+		return 2
+	}
+	return -1
+}
+
+// head reads a message's first line and headers once they are complete.
+func (p *Parser) head(h protocol.Host, from protocol.Side, s *half, v *protocol.View, at int) (int, bool) {
+	b := v.Data[at:]
+	if s.Scanned == 0 {
+		if blank := len(b) - len(skipBlank(b)); blank > 0 {
+			return blank, true
+		}
+	}
+	verdict := protocol.Undecided
+	if from == protocol.Client {
+		verdict = detectRequest(b)
+	} else {
+		verdict = detectResponse(b)
+	}
+	if verdict == protocol.No {
+		s.Scanned = 0
+		s.At = atResync
+		return 0, true
+	}
+	end := headEnd(b, s.Scanned)
+	if end < 0 {
+		s.Scanned = max(1, len(b)-3)
+		if len(b) > maxHead {
+			s.Scanned, s.At = 0, atResync
+			h.Undecoded(1, "header_limit")
+			return 1, true
+		}
+		return 0, false
+	}
+	s.Scanned = 0
+	first, last := v.At(at), v.At(at+end-1)
+	if from == protocol.Client {
+		p.request(h, s, b[:end], first, last)
+	} else {
+		p.response(h, s, b[:end], first, last)
+	}
+	return end, true
+}
+
+// headEnd finds the empty line that ends a head, scanning from a place that an earlier try had reached.
+func headEnd(b []byte, from int) int {
+	i := from
+	for {
+		k := bytes.IndexByte(b[i:], '\n')
+		if k < 0 {
+			return -1
+		}
+		i += k + 1
+		if i < len(b) && b[i] == '\n' {
+			return i + 1
+		}
+		if i+1 < len(b) && b[i] == '\r' && b[i+1] == '\n' {
+			return i + 2
+		}
+	}
+}
+
+// extend widens the message that a direction is within.
+func (p *Parser) extend(from protocol.Side, m protocol.Mark) {
+	if x := p.current(from); x != nil {
+		x.span(from).Add(m)
+	}
+}
+
+func (x *exchange) span(from protocol.Side) *protocol.Span {
+	if from == protocol.Client {
+		return &x.Request
+	}
+	return &x.Response
+}
+
+// body keeps payload up to the limit; it is decoded when the message ends.
+func (p *Parser) body(h protocol.Host, from protocol.Side, b []byte, first, last protocol.Mark) {
+	x := p.current(from)
+	if x == nil {
+		return
+	}
+	x.span(from).Add(first)
+	x.span(from).Add(last)
+	kept, size, cut := &x.Call.HTTP.RequestBody, &x.Call.RequestSize, &x.Call.HTTP.RequestBodyCut
+	if from == protocol.Server {
+		kept, size, cut = &x.Call.HTTP.ResponseBody, &x.Call.ResponseSize, &x.Call.HTTP.ResponseBodyCut
+	}
+	*size += int64(len(b))
+	lost := x.RequestLost
+	if from == protocol.Server {
+		lost = x.ResponseLost
+	}
+	if lost { // what follows a hole would be read as if it followed what was before
+		*cut = true
+		return
+	}
+	if room := h.BodyLimit() - len(*kept); room < len(b) {
+		*cut = true
+		b = b[:max(0, room)]
+	}
+	if *kept == nil && len(b) > 0 {
+		*kept = make([]byte, 0, max(len(b), int(min(p.Sides[from].Left+int64(len(b)), int64(h.BodyLimit())))))
+	}
+	*kept = append(*kept, b...)
+}
+
+func (p *Parser) chunkSize(h protocol.Host, from protocol.Side, s *half, v *protocol.View, at int) (int, bool) {
+	b := v.Data[at:]
+	i := bytes.IndexByte(b, '\n')
+	if i < 0 {
+		if len(b) > 4096 {
+			return p.broken(h, from, s, "chunk size line is too long"), true
+		}
+		return 0, false
+	}
+	size, ok := parseChunkSize(b[:i])
+	if !ok {
+		return p.broken(h, from, s, "chunk size is no number"), true
+	}
+	p.extend(from, v.At(at+i))
+	s.Left, s.At = size, atChunk
+	if size == 0 {
+		s.At = atTrailers
+	}
+	return i + 1, true
+}
+
+// parseChunkSize reads hexadecimal digits up to an extension (RFC 9112 section 7.1).
+func parseChunkSize(line []byte) (int64, bool) {
+	line = bytes.TrimSpace(line)
+	if k := bytes.IndexByte(line, ';'); k >= 0 {
+		line = bytes.TrimSpace(line[:k])
+	}
+	line = bytes.TrimPrefix(bytes.TrimPrefix(line, []byte("0x")), []byte("0X"))
+	var n int64
+	for _, c := range line {
+		switch {
+		case digit(c):
+			n = n<<4 | int64(c-'0')
+		case c|0x20 >= 'a' && c|0x20 <= 'f':
+			n = n<<4 | int64(c|0x20-'a'+10)
+		default:
+			return 0, false
+		}
+		if n > 1<<50 {
+			return 0, false
+		}
+	}
+	return n, len(line) > 0
+}
+
+// broken ends a message whose framing makes no sense, and looks for the next one. It consumes nothing.
+func (p *Parser) broken(h protocol.Host, from protocol.Side, s *half, why string) int {
+	if x := p.current(from); x != nil {
+		x.Call.HTTP.BodyError = why
+		p.messageEnd(h, from)
+	}
+	s.At, s.Left = atResync, 0
+	return 0
+}
+
+// resync drops bytes until something looks like a message.
+func (p *Parser) resync(h protocol.Host, from protocol.Side, s *half, b []byte) (int, bool) {
+	check := detectRequest
+	if from == protocol.Server {
+		check = detectResponse
+	}
+	for i := 0; i < len(b); {
+		switch check(b[i:]) {
+		case protocol.Undecided:
+			if len(b)-i > 8192 {
+				break
+			}
+			h.Undecoded(int64(i), "no_sync")
+			return i, false
+		case protocol.FromClient, protocol.FromServer:
+			h.Undecoded(int64(i), "no_sync")
+			s.At = atHead
+			return i, true
+		}
+		k := bytes.IndexByte(b[i:], '\n')
+		if from == protocol.Server { // the last chunk or body need not end in a line
+			if m := bytes.Index(b[i+1:], []byte(statusPrefix)); m >= 0 && (k < 0 || m+1 < k+1) {
+				i += m + 1
+				continue
+			}
+		}
+		if k < 0 {
+			break
+		}
+		i += k + 1
+	}
+	h.Undecoded(int64(len(b)), "no_sync")
+	return len(b), false
+}
+
+// messageEnd finishes the message that a direction is within.
+func (p *Parser) messageEnd(h protocol.Host, from protocol.Side) {
+	s := &p.Sides[from]
+	x := p.current(from)
+	s.At, s.Left = atHead, 0
+	if x == nil {
+		return
+	}
+	if from == protocol.Client {
+		x.RequestDone = true
+		x.Call.HTTP.RequestBody = decode(x.Call.HTTP.RequestBody, x.RequestCoding, h.BodyLimit(), &x.Call.HTTP.RequestBodyCut, &x.Call.HTTP.BodyError)
+		if x.Upgrade && !x.ResponseDone {
+			s.At = atWaiting
+		}
+	} else {
+		x.ResponseDone = true
+		x.Call.HTTP.ResponseBody = decode(x.Call.HTTP.ResponseBody, x.ResponseCoding, h.BodyLimit(), &x.Call.HTTP.ResponseBodyCut, &x.Call.HTTP.BodyError)
+	}
+	p.flush(h)
+}
+
+// flush emits the exchanges at the front that are finished.
+func (p *Parser) flush(h protocol.Host) {
+	n := 0
+	for n < len(p.Open) && p.Open[n].RequestDone && p.Open[n].ResponseDone {
+		x := p.Open[n]
+		x.Call.State = traffic.StateComplete
+		if x.NoRequest {
+			x.Call.State = traffic.StateHalf
+		}
+		p.emit(h, x)
+		n++
+	}
+	p.drop(n)
+}
+
+// drop forgets the first n exchanges.
+func (p *Parser) drop(n int) {
+	if n == 0 {
+		return
+	}
+	for _, x := range p.Open[:n] {
+		x.Call = nil
+		if len(p.free) < 4 {
+			p.free = append(p.free, x)
+		}
+	}
+	k := copy(p.Open, p.Open[n:])
+	clear(p.Open[k:])
+	p.Open = p.Open[:k]
+}
+
+func (p *Parser) emit(h protocol.Host, x *exchange) {
+	h.Emit(x.Call, &x.Request, &x.Response)
+}
+
+// Gap implements [protocol.Parser]: a hole inside a body of known length does not lose the place.
+func (p *Parser) Gap(h protocol.Host, from protocol.Side, n int64, at protocol.Mark) {
+	s := &p.Sides[from]
+	s.Scanned = 0
+	x := p.current(from)
+	if x != nil && s.At != atHead {
+		if from == protocol.Client {
+			x.RequestLost = true
+		} else {
+			x.ResponseLost = true
+		}
+	}
+	switch {
+	case s.At == atUntilClose:
+		p.size(x, from, n)
+		return
+	case (s.At == atBody || s.At == atChunk) && s.Left > n || s.At == atChunk && s.Left == n:
+		s.Left -= n
+		p.size(x, from, n)
+		if s.Left == 0 {
+			s.At = atChunkEnd
+		}
+		return
+	case s.At == atBody && s.Left == n:
+		p.size(x, from, n)
+		if x != nil {
+			x.Call.HTTP.BodyError = "bytes are missing"
+		}
+		p.messageEnd(h, from)
+		return
+	case s.At == atWaiting:
+		return
+	}
+	if s.At != atHead && s.At != atResync && x != nil {
+		x.Call.HTTP.BodyError = "bytes are missing"
+		p.messageEnd(h, from)
+	}
+	s.At, s.Left = atResync, 0
+}
+
+func (p *Parser) size(x *exchange, from protocol.Side, n int64) {
+	switch {
+	case x == nil:
+	case from == protocol.Client:
+		x.Call.RequestSize += n
+		x.Call.HTTP.RequestBodyCut = true
+		x.Call.HTTP.BodyError = "bytes are missing"
+	default:
+		x.Call.ResponseSize += n
+		x.Call.HTTP.ResponseBodyCut = true
+		x.Call.HTTP.BodyError = "bytes are missing"
+	}
+}
+
+// Closed implements [protocol.Parser].
+func (p *Parser) Closed(h protocol.Host, from protocol.Side, at protocol.Mark) {
+	if from == protocol.Client {
+		return // a client may close its half and wait
+	}
+	if p.Sides[protocol.Server].At == atUntilClose {
+		p.messageEnd(h, protocol.Server)
+	}
+	p.abandon(h, protocol.End{Mark: at, By: protocol.Server}, false)
+}
+
+// End implements [protocol.Parser].
+func (p *Parser) End(h protocol.Host, e protocol.End) { p.abandon(h, e, true) }
+
+// abandon emits what will not be answered any more. While the client may still send (the server closed its half),
+// requests whose bodies are under way stay.
+func (p *Parser) abandon(h protocol.Host, e protocol.End, final bool) {
+	for _, x := range p.Open {
+		p.judge(x, e)
+		if !x.ResponseDone && !e.Dropped {
+			x.Call.End = e.Time
+		}
+		p.emit(h, x)
+	}
+	p.drop(len(p.Open))
+	if !final && p.Sides[protocol.Client].At != atHead {
+		p.Sides[protocol.Client].At = atResync
+	}
+}
+
+// judge says what became of a call whose connection ended.
+func (p *Parser) judge(x *exchange, e protocol.End) {
+	c := x.Call
+	switch {
+	case x.ResponseDone:
+		c.State = traffic.StateComplete
+		if x.NoRequest {
+			c.State = traffic.StateHalf
+		}
+		return
+	case e.Dropped:
+		c.State = traffic.StateOpen
+		return
+	case x.ResponseBegun:
+		c.State = traffic.StateTruncated
+	default:
+		c.State = traffic.StateUnanswered
+	}
+	switch {
+	case e.By == protocol.Client:
+		c.Error = traffic.ErrorCancelled
+	case e.Reset:
+		c.Error = traffic.ErrorReset
+	case x.ResponseBegun:
+		c.Error = traffic.ErrorTruncated
+	default:
+		c.Error = traffic.ErrorClosed
+	}
+}
+
+// Tick implements [protocol.Parser]; HTTP sets no deadlines.
+func (p *Parser) Tick(protocol.Host, int64) {}
+
+// Window implements [protocol.Parser].
+func (p *Parser) Window(h protocol.Host) {
+	for _, x := range p.Open {
+		c := *x.Call
+		web := *x.Call.HTTP
+		web.RequestBody, web.ResponseBody = bytes.Clone(web.RequestBody), bytes.Clone(web.ResponseBody)
+		c.HTTP, c.State = &web, traffic.StateOpen
+		h.Emit(&c, &x.Request, &x.Response)
+		x.Request.Forget()
+		x.Response.Forget()
+	}
+}
+
+// finalCoding says whether the last of a list of codings is the given one.
+func finalCoding(list, coding string) bool {
+	if k := strings.LastIndexByte(list, ','); k >= 0 {
+		list = list[k+1:]
+	}
+	return strings.EqualFold(strings.TrimSpace(list), coding)
+}
