@@ -9,5 +9,11 @@
 // [Activation] in [ModeExpect], where the response of an unanswered call is CEL's unknown instead of a default.
 //
 // Stable, and built on by other rooms: [Row], [Field], [Fields], [Lookup], [IsOptional], [Compile], [Filter], [Error],
-// [Mode], [Activation], [RowEnv], [Translate], [Prepare], [Program].
+// [Mode], [Activation], [RowEnv], [Translate], [Translation.Check], [Translation.Explain], [Prepare], [Program], [Explain],
+// [Nearest] and [Doc]. The table itself grows: protocols that are not dissected yet have their variables already, constant
+// and marked [Field.Stub].
+//
+// The order of files is the order of work: translate.go (older spellings to CEL, on tokens), issues.go (CEL's complaints to
+// an [Error] in the typed text), prepare.go (missing keys, has and now, on the parsed tree), env.go (checking and planning),
+// activation.go (rows to values), shortcut.go (speed), could.go (partial evaluation).
 package filter

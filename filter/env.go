@@ -77,5 +77,5 @@ func mapGet() cel.EnvOption {
 
 // Program plans a checked tree for evaluation with an [Activation].
 func Program(env *cel.Env, checked *cel.Ast) (cel.Program, error) {
-	return env.Program(checked, cel.EvalOptions(cel.OptOptimize))
+	return env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CustomDecoratorV2(shortcuts))
 }
