@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"sort"
+	"strings"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
@@ -186,6 +187,7 @@ func ratio(s *selection, t *term) (result, error) {
 		e.value = float64(k) / float64(n)
 	}
 	if !s.hidden && n > 0 {
+		e.sampled = true
 		e.low, _ = proportionBounds(k, n, s.confidence)
 		_, e.high = proportionBounds(k+len(open), n, s.confidence)
 		e.needs = func(bound float64) int { return proportionNeeds(k, n, bound, s.confidence) }
@@ -228,7 +230,7 @@ func rate(s *selection, t *term) (result, error) {
 	}
 	low, _ := poissonBounds(len(r.hits), s.confidence)
 	_, high := poissonBounds(len(r.hits)+len(r.open), s.confidence)
-	e.value, e.low = k.value/seconds, low/seconds
+	e.value, e.low, e.sampled = k.value/seconds, low/seconds, true
 	if !s.hidden {
 		e.high = high / seconds
 	}
@@ -314,7 +316,16 @@ rows:
 
 // lackingSentence says that a term holds because no row has its field: "0 of 812 calls have retry.attempts".
 func lackingSentence(t *term, lacking int, s *selection) string {
-	return fmt.Sprintf("0 of %d %s have what %s asks for", lacking, s.unit, t.text)
+	var fields []string
+	for _, a := range t.args {
+		if a.row != nil {
+			fields = append(fields, a.row.optional...)
+		}
+	}
+	if len(fields) == 0 {
+		return fmt.Sprintf("0 of %s have what %s asks for", s.quantity(lacking), t.text)
+	}
+	return fmt.Sprintf("0 of %s have %s", s.quantity(lacking), strings.Join(dedupe(fields), ", "))
 }
 
 // plain is a value's text, for grouping.

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 
+	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -77,7 +78,15 @@ func runCase(t *testing.T, a *txtar.Archive) string {
 	t.Helper()
 	s, err := Parse("check.netcheck.yaml", []byte(fileOf(a, "check.netcheck.yaml")))
 	if err != nil {
-		return err.Error() + "\n"
+		var all config.Errors
+		if !errors.As(err, &all) {
+			t.Fatalf("%v is no list of mistakes", err)
+		}
+		text := ""
+		for _, e := range all {
+			text += e.Error() + "\n"
+		}
+		return text
 	}
 	in := inputOf(t, a)
 	options := CheckOptions{NoBuiltin: !strings.Contains(string(a.Comment), "built-in")}
@@ -191,6 +200,7 @@ type shortConn struct {
 type shortInput struct {
 	Exercise   string
 	Start, End float64
+	Identities []string // services that are known by address
 }
 
 const second1000 = int64(1000 * 1e9)
@@ -295,6 +305,9 @@ func inputOf(t *testing.T, a *txtar.Archive) Input {
 			t.Fatal(err)
 		}
 		in.Exercise = x.Exercise
+		for _, name := range x.Identities {
+			in.Identities = append(in.Identities, traffic.Identity{IP: addressOf(name), Workload: end(name, 0, false).Workload})
+		}
 		if x.End != 0 {
 			in.WindowStart, in.WindowEnd = at(x.Start), at(x.End)
 		}

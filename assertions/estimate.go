@@ -47,11 +47,13 @@ type estimate struct {
 	low, high float64
 	n         int
 	exact     bool
+	sampled   bool                    // the interval is one of confidence, not of what is left open
 	vacuous   bool                    // no row has the field: every comparison is what makes its term hold
 	holds     bool                    // what that is: false under an odd number of negations
 	needs     func(bound float64) int // further samples that would decide a comparison with bound; nil where none would
 	never     string                  // why == or a bound at the end of the range can never be shown
 	comparer  *comparisons
+	label     string   // the aggregate over groups that it is: max
 	samples   []sample // what it was computed from, for evidence
 	hits      []int    // rows that it counts, where it counts rows
 	misses    []int    // rows that a ratio does not count
@@ -148,7 +150,7 @@ func arithmetic(operator string, result *cel.Type, left, right ref.Val) ref.Val 
 	if a == nil || b == nil {
 		return types.MaybeNoSuchOverloadErr(left)
 	}
-	out := &estimate{typ: result, exact: a.exact && b.exact, n: max(a.n, b.n), comparer: a.comparer}
+	out := &estimate{typ: result, exact: a.exact && b.exact, sampled: a.sampled || b.sampled, n: max(a.n, b.n), comparer: a.comparer}
 	if a.n > 0 && b.n > 0 {
 		out.n = min(a.n, b.n)
 	}

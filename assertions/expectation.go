@@ -165,7 +165,7 @@ func (c *compiler) liftCall(e ast.Expr, polarity int) error {
 				return c.liftAggregate(e, a, polarity)
 			}
 		}
-		if err := c.lift(call.Target(), 0); err != nil {
+		if err := c.lift(call.Target(), polarity); err != nil {
 			return err
 		}
 		for _, x := range call.Args() {
@@ -181,6 +181,9 @@ func (c *compiler) liftCall(e ast.Expr, polarity int) error {
 			return c.liftOuter(e, polarity)
 		}
 		return c.liftAggregate(e, a, polarity)
+	}
+	if err := c.unknownFunction(e); err != nil {
+		return err
 	}
 	inner := 0
 	switch name {
@@ -204,7 +207,7 @@ func (c *compiler) liftCall(e ast.Expr, polarity int) error {
 			return err
 		}
 	}
-	return c.unknownFunction(e)
+	return nil
 }
 
 // isNumberLike reports whether == compares numbers and not truth values, so that a vacuous side keeps its polarity.
@@ -289,6 +292,12 @@ func (c *compiler) liftAggregate(e ast.Expr, a aggregate, polarity int) error {
 		}
 		t.args = append(t.args, arg)
 	}
+	for _, same := range c.terms {
+		if same.text == t.text && same.polarity == polarity {
+			e.SetKindCase(c.factory.NewIdent(e.ID(), same.name))
+			return nil
+		}
+	}
 	t.typ = a.result(t.args)
 	t.name = fmt.Sprintf("@%d", len(c.terms)+1)
 	c.terms = append(c.terms, t)
@@ -320,14 +329,19 @@ func (c *compiler) argument(e ast.Expr, a aggregate, kind parameter) (*argument,
 		}
 		return arg, nil
 	}
-	if nested := c.nestedAggregate(e); nested != "" {
-		return nil, c.at(e, fmt.Sprintf("%s speaks of all rows, and what stands inside %s is asked of each row", nested, a.name),
+	if nested := c.nestedAggregate(e); nested != nil {
+		return nil, c.at(nested, fmt.Sprintf("%s speaks of all rows, and what stands inside %s is asked of each row",
+			nested.AsCall().FunctionName(), a.name),
 			"compare the aggregates outside of each other")
 	}
+	var optional []string
 	ast.PreOrderVisit(e, ast.NewExprVisitor(func(x ast.Expr) {
 		if x.Kind() == ast.IdentKind {
 			if f, ok := filter.Lookup(strings.TrimPrefix(x.AsIdent(), "@has.")); ok {
 				c.fields[f.Name] = true
+				if f.Optional {
+					optional = append(optional, f.Name)
+				}
 			}
 		}
 	}))
@@ -344,20 +358,20 @@ func (c *compiler) argument(e ast.Expr, a aggregate, kind parameter) (*argument,
 	if err != nil {
 		return nil, c.at(e, strings.TrimSpace(err.Error()), "")
 	}
-	arg.row = &rowExpression{text: arg.text, typ: checked.OutputType(), program: program}
+	arg.row = &rowExpression{text: arg.text, typ: checked.OutputType(), program: program, optional: optional}
 	return arg, c.fits(e, a, arg)
 }
 
-// nestedAggregate is the name of an aggregate inside an argument, or "".
-func (c *compiler) nestedAggregate(e ast.Expr) (name string) {
+// nestedAggregate is an aggregate inside an argument, or nil.
+func (c *compiler) nestedAggregate(e ast.Expr) (nested ast.Expr) {
 	ast.PreOrderVisit(e, ast.NewExprVisitor(func(x ast.Expr) {
-		if x.Kind() == ast.CallKind && !x.AsCall().IsMemberFunction() && name == "" {
-			if a, ok := aggregateNamed(x.AsCall().FunctionName()); ok {
-				name = a.name
+		if x.Kind() == ast.CallKind && !x.AsCall().IsMemberFunction() && nested == nil {
+			if _, ok := aggregateNamed(x.AsCall().FunctionName()); ok {
+				nested = x
 			}
 		}
 	}))
-	return name
+	return nested
 }
 
 // fits checks an argument's type, and evaluates the constants.
@@ -366,19 +380,19 @@ func (c *compiler) fits(e ast.Expr, a aggregate, arg *argument) error {
 	switch arg.kind {
 	case predicate:
 		if kind != types.BoolKind {
-			return c.at(e, fmt.Sprintf("%s asks a question of each row, and %s is a %s", a.signature, arg.text, arg.row.typ),
+			return c.at(e, fmt.Sprintf("%s asks a question of each row, and %s is %s", a.signature, arg.text, typeName(arg.row.typ)),
 				"for example "+a.example)
 		}
 	case quantity:
 		if kind != types.DurationKind && kind != types.IntKind && kind != types.DoubleKind {
-			return c.at(e, fmt.Sprintf("%s takes a number or a duration of each row, and %s is a %s", a.signature, arg.text, arg.row.typ),
+			return c.at(e, fmt.Sprintf("%s takes a number or a duration of each row, and %s is %s", a.signature, arg.text, typeName(arg.row.typ)),
 				"for example "+a.example)
 		}
 	case anything:
 		switch kind {
 		case types.BoolKind, types.IntKind, types.DoubleKind, types.StringKind, types.DurationKind, types.UintKind:
 		default:
-			return c.at(e, fmt.Sprintf("%s takes a plain value, and %s is a %s", a.signature, arg.text, arg.row.typ), "for example "+a.example)
+			return c.at(e, fmt.Sprintf("%s takes a plain value, and %s is %s", a.signature, arg.text, typeName(arg.row.typ)), "for example "+a.example)
 		}
 	case fraction, span:
 		return c.constant(e, a, arg)
@@ -514,6 +528,24 @@ func typeName(t *cel.Type) string {
 		return "a set of names"
 	case groupsInt:
 		return "counts by group"
+	case cel.IntType:
+		return "a whole number"
+	case cel.DoubleType:
+		return "a number"
+	case cel.BoolType:
+		return "true or false"
+	case cel.StringType:
+		return "text"
+	case cel.DurationType:
+		return "a duration"
+	case cel.TimestampType:
+		return "a time"
+	}
+	switch t.Kind() {
+	case types.ListKind:
+		return "a list"
+	case types.MapKind:
+		return "a map"
 	}
 	return "a " + t.String()
 }

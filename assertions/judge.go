@@ -242,6 +242,8 @@ func (o *outcome) report() (terms []traffic.Term, basis string) {
 			}
 			if !v.exact {
 				x.Low, x.High = format(v.typ, v.low), format(v.typ, v.high)
+			}
+			if v.sampled {
 				basis = basisSingle
 			}
 		case *names:
@@ -257,15 +259,6 @@ func (o *outcome) report() (terms []traffic.Term, basis string) {
 		terms = append(terms, x)
 	}
 	return terms, basis
-}
-
-// made are the comparisons of a part's terms.
-func (o *outcome) made(p part) []comparison {
-	var all []comparison
-	for _, i := range p.conjunct.terms {
-		all = append(all, o.terms[i].comparer.made...)
-	}
-	return all
 }
 
 // violations are the rows that broke the expectation.
@@ -284,11 +277,13 @@ func (o *outcome) violations() ([]traffic.Evidence, int) {
 				}
 			}
 		}
-		for _, x := range o.made(p) {
-			if x.result == types.False {
-				more := breaking(x)
-				rows = append(rows, more...)
-				ordered = ordered || len(more) > 0
+		for _, i := range p.conjunct.terms {
+			for _, x := range o.terms[i].comparer.made {
+				if x.result == unwanted(o.terms[i]) {
+					more, sorted := breaking(x, o.terms[i].polarity < 0)
+					rows = append(rows, more...)
+					ordered = ordered || sorted
+				}
 			}
 		}
 	}
@@ -299,9 +294,15 @@ func (o *outcome) violations() ([]traffic.Evidence, int) {
 	return o.s.evidenceOf(rows, ordered, evidenceShown), len(rows)
 }
 
+// negations are what a comparison asks for under a negation.
+var negations = map[string]string{"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
+
 // breaking are the rows that a failed comparison rests on: samples beyond the bound, the furthest first, or rows counted.
-func breaking(c comparison) []int {
+func breaking(c comparison, negated bool) (rows []int, ordered bool) {
 	e, bound, operator := c.left, c.right, c.operator
+	if negated {
+		operator = negations[operator]
+	}
 	if len(e.samples)+len(e.hits)+len(e.misses) == 0 {
 		e, bound = bound, e
 		operator = strings.NewReplacer("<", ">", ">", "<").Replace(operator)
@@ -309,9 +310,9 @@ func breaking(c comparison) []int {
 	below := strings.HasPrefix(operator, ">") // it had to be large, so small ones break it
 	if len(e.samples) == 0 {
 		if below && len(e.misses) > 0 {
-			return e.misses
+			return e.misses, false
 		}
-		return e.hits
+		return e.hits, false
 	}
 	all := slices.Clone(e.samples)
 	value := func(x sample) float64 {
@@ -329,7 +330,6 @@ func breaking(c comparison) []int {
 		}
 		return 1
 	})
-	var rows []int
 	for _, x := range all {
 		v := value(x)
 		broken := v > bound.value || v == bound.value && !strings.HasSuffix(operator, "=")
@@ -343,7 +343,7 @@ func breaking(c comparison) []int {
 			rows = append(rows, x.rows...)
 		}
 	}
-	return rows
+	return rows, true
 }
 
 func unique(rows []int) []int {

@@ -157,16 +157,20 @@ func (l *loader) syntax(err error) {
 
 var errEmpty = errors.New("EOF")
 
-var plainExpression = regexp.MustCompile(`^\s*(?:- )?\s*(on|expect|by):\s+[^|>\s#]`)
+// What YAML refuses in a plain value of a check: text after a closing quote or bracket, a value that begins with a character
+// that YAML keeps for itself, and a colon with a space.
+var refused = regexp.MustCompile("^\\s*(?:- )?\\s*(?:on|expect|by):\\s+(?:\"[^\"]*\"\\s*[^\\s#]|'[^']*'\\s*[^\\s#]|\\[[^\\]]*\\]\\s*[^\\s#]|\\{[^}]*\\}\\s*[^\\s#]|[%@`&*]|[^|>\"'\\s#].*: )")
 
-// expressionNear is the last line up to the given one that begins a plain expression, or 0.
+// expressionNear is the line of the expression that YAML most probably stumbled over, or 0: its parser often names the
+// beginning of the list and not the line.
 func (l *loader) expressionNear(line int) int {
-	for i := min(line, len(l.lines)); i >= max(1, line-2); i-- {
-		if plainExpression.MatchString(l.lines[i-1]) {
-			return i
+	best := 0
+	for i := range l.lines {
+		if refused.MatchString(l.lines[i]) && (best == 0 || i+1 <= line+1) {
+			best = i + 1
 		}
 	}
-	return 0
+	return best
 }
 
 // document reads the top of the file.
@@ -336,7 +340,7 @@ func compileKey(source string) (*rowExpression, error) {
 	switch out := checked.OutputType(); out {
 	case cel.StringType, cel.IntType, cel.BoolType, cel.DoubleType, cel.DurationType:
 	default:
-		return nil, t.ErrorAt(0, fmt.Sprintf("by takes a plain value of each row, and this is a %s", out), "for example by: path")
+		return nil, t.ErrorAt(0, "by takes a plain value of each row, and this is "+typeName(out), "for example by: path")
 	}
 	program, err := filter.Program(env, checked)
 	if err != nil {

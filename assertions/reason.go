@@ -1,11 +1,14 @@
 package assertions
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
 	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
 )
 
 // failure is the sentence of a check that failed: what broke, by how much, between whom.
@@ -41,12 +44,12 @@ func (o *outcome) clauses(p part) []string {
 			all = append(all, fmt.Sprintf("%s does not hold: %s%s", t.text, r.shown, between(o.s.edgesOf(r.hits))))
 		}
 		for _, use := range t.setUses.made {
-			if use.result == types.False {
+			if use.result == unwanted(t) {
 				all = append(all, o.setClause(t, use))
 			}
 		}
 		for _, x := range t.comparer.made {
-			if x.result == types.False {
+			if x.result == unwanted(t) {
 				all = append(all, o.comparisonClause(t, x))
 			}
 		}
@@ -56,6 +59,9 @@ func (o *outcome) clauses(p part) []string {
 	}
 	return all
 }
+
+// unwanted is the outcome of a comparison that speaks against the expectation: true under a negation.
+func unwanted(t *term) ref.Val { return types.Bool(t.polarity < 0) }
 
 // share is "2 of 300 calls (a → b)".
 func (o *outcome) share(rows []int, n int) string {
@@ -83,6 +89,9 @@ func (o *outcome) setClause(t *term, use setUse) string {
 	if len(outside) > 3 {
 		outside = append(outside[:3], fmt.Sprintf("%d more", len(outside)-3))
 	}
+	if use.result == types.True {
+		return fmt.Sprintf("%s has %s%s", t.text, strings.Join(outside, ", "), between(o.s.edgesOf(rows)))
+	}
 	return fmt.Sprintf("%s has %s, which is not allowed%s", t.text, strings.Join(outside, ", "), between(o.s.edgesOf(rows)))
 }
 
@@ -103,17 +112,28 @@ func (o *outcome) comparisonClause(t *term, c comparison) string {
 		sign = strings.NewReplacer("<", ">", ">", "<").Replace(sign)
 	}
 	text := subjectOf(t, e)
-	s := fmt.Sprintf("%s is %s over %s%s", text, e, o.s.quantity(e.n), between(o.s.edgesOf(o.s.everyRow())))
+	s := fmt.Sprintf("%s is %s over %s%s", text, e, o.over(e), between(o.s.edgesOf(o.s.everyRow())))
 	if !e.exact {
 		s += fmt.Sprintf(", %s", o.sure(e))
 	}
+	if t.polarity < 0 {
+		return s + fmt.Sprintf(", which is %s %s", sign, bound)
+	}
 	return s + fmt.Sprintf(", and not %s %s", sign, bound)
+}
+
+// over is how many rows, or groups, a number is about.
+func (o *outcome) over(e *estimate) string {
+	if e.label != "" {
+		return quantify(uint64(e.n), "group")
+	}
+	return o.s.quantity(e.n)
 }
 
 // subjectOf names what was compared: the term, or an aggregate over its groups.
 func subjectOf(t *term, e *estimate) string {
 	if t.typ == groupsInt {
-		return "an aggregate of " + t.text
+		return cmp.Or(e.label, "a number of") + "(" + t.text + ")"
 	}
 	if t.typ == namesType {
 		return t.text + ".size()"
@@ -124,9 +144,20 @@ func subjectOf(t *term, e *estimate) string {
 	return t.text
 }
 
-// sure is "between 120 ms and 140 ms at 95 % each way".
+// sure is "between 120 ms and 140 ms at 95 % each way", or what is left open of a fact: "at least 5 s".
 func (o *outcome) sure(e *estimate) string {
-	return fmt.Sprintf("between %s and %s at %s %% each way", format(e.typ, e.low), format(e.typ, e.high), significant(o.s.confidence*100))
+	low, high := format(e.typ, e.low), format(e.typ, e.high)
+	switch {
+	case e.sampled:
+		return fmt.Sprintf("between %s and %s at %s %% each way", low, high, significant(o.s.confidence*100))
+	case math.IsInf(e.low, -1) && math.IsInf(e.high, 1):
+		return "of which nothing is sure"
+	case math.IsInf(e.high, 1):
+		return "at least " + low
+	case math.IsInf(e.low, -1):
+		return "at most " + high
+	}
+	return fmt.Sprintf("between %s and %s", low, high)
 }
 
 // success is the sentence of a check that passed.
@@ -190,7 +221,7 @@ func (o *outcome) doubt(lost *loss) (reason string, more int) {
 		}
 	}
 	if open = unique(open); len(open) > 0 {
-		clauses = append(clauses, fmt.Sprintf("%s have no whole answer, so what expect asks of it is not known", o.share(open, len(o.s.rows))))
+		clauses = append(clauses, fmt.Sprintf("%s have no whole answer, so what expect asks of their responses is not known", o.share(open, len(o.s.rows))))
 	}
 	if lost != nil {
 		clauses = append(clauses, "the capture is incomplete where this check looks: "+lost.String())
@@ -217,7 +248,7 @@ func (o *outcome) undecided(t *term, c comparison) (string, int) {
 		e, bound = bound, e
 		sign = strings.NewReplacer("<", ">", ">", "<").Replace(sign)
 	}
-	s := fmt.Sprintf("%s is %s over %s%s, %s, which does not decide %s %s", subjectOf(t, e), e, o.s.quantity(e.n),
+	s := fmt.Sprintf("%s is %s over %s%s, %s, which does not decide %s %s", subjectOf(t, e), e, o.over(e),
 		between(o.s.edgesOf(o.s.everyRow())), o.sure(e), sign, bound)
 	if e.never != "" && (bound.value <= 0 || bound.value >= 1 || sign == "==" || sign == "!=") {
 		return s + ": " + e.never, 0

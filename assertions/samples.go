@@ -100,7 +100,7 @@ func (s samples) quantile(q float64) *estimate {
 	if high <= n {
 		e.high = highs[high-1]
 	}
-	e.exact = false
+	e.exact, e.sampled = false, true
 	e.needs = func(bound float64) int {
 		over := 0
 		for _, h := range highs {
@@ -167,7 +167,7 @@ func (s samples) mean() *estimate {
 	if e.value, low, high = meanBounds(xs, s.confidence); !s.certain() {
 		return e
 	}
-	e.low, e.high = low, high
+	e.low, e.high, e.sampled = low, high, true
 	n, value, half := float64(len(xs)), e.value, (high-low)/2
 	e.needs = func(bound float64) int {
 		gap := math.Abs(value - bound)
@@ -190,7 +190,7 @@ func (s samples) deviation() *estimate {
 	if e.value, low, high = deviationBounds(xs, s.confidence); !s.certain() {
 		return e
 	}
-	e.low, e.high = low, high
+	e.low, e.high, e.sampled = low, high, true
 	if len(xs) < deviationMinimum {
 		e.needs = func(float64) int { return deviationMinimum - len(xs) }
 	}
@@ -235,7 +235,7 @@ func (g *groups) number(name string, q float64, t *cel.Type) *estimate {
 		s.all = append(s.all, v)
 	}
 	e := numeric(name, q, s)
-	e.vacuous, e.holds = g.vacuous, g.holds
+	e.vacuous, e.holds, e.label = g.vacuous, g.holds, name
 	return e
 }
 

@@ -27,9 +27,10 @@ type selection struct {
 
 // rowExpression is an aggregate's argument, evaluated once per row.
 type rowExpression struct {
-	text    string
-	typ     *cel.Type
-	program cel.Program
+	text     string
+	typ      *cel.Type
+	program  cel.Program
+	optional []string // fields that it reads and that rows may lack
 }
 
 // cell is the value of a row expression on one row.
