@@ -13,7 +13,7 @@ type Error struct {
 	Msg    string // one sentence without position
 	Hint   string // what to write instead; may be empty
 	File   string // from [At]; may be empty
-	Text   string // the source line that the position lies in
+	Text   string // the source line that the position lies in, or what stands around the position where it is long
 	caret  int    // column of the caret within Text, from 0
 }
 
@@ -71,8 +71,8 @@ func newError(src string, base Base, at int, msg, hint string) *Error {
 	for end < len(runes) && runes[end] != '\n' {
 		end++
 	}
-	e := &Error{Offset: len(string(runes[:at])), Line: line + 1, Column: at - start + 1, Msg: msg, Hint: hint,
-		File: base.File, Text: strings.TrimRight(string(runes[start:end]), "\r"), caret: at - start}
+	e := &Error{Offset: len(string(runes[:at])), Line: line + 1, Column: at - start + 1, Msg: msg, Hint: hint, File: base.File}
+	e.Text, e.caret = excerpt(runes[start:end], at-start)
 	if base.Line > 0 {
 		e.Line += base.Line - 1
 		switch {
@@ -83,4 +83,24 @@ func newError(src string, base Base, at int, msg, hint string) *Error {
 		}
 	}
 	return e
+}
+
+// widest is how many code points of a line are shown.
+const widest = 120
+
+// excerpt cuts a long line around a column.
+func excerpt(line []rune, column int) (string, int) {
+	from, to := 0, len(line)
+	if to > widest {
+		from = max(0, min(column-widest/2, to-widest))
+		to = from + widest
+	}
+	text := strings.TrimRight(string(line[from:to]), "\r")
+	if to < len(line) {
+		text += "…"
+	}
+	if from > 0 {
+		return "…" + text, column - from + 1
+	}
+	return text, column
 }

@@ -51,6 +51,6 @@ func ExampleExplain() {
 	//    ├─ latency_ms  : double
 	//    └─ 100  : int
 	//
-	// src.service.name       string             service of the client: the name that its peers use
 	// latency_ms             double             latency in milliseconds
+	// src.service.name       string             service of the client: the name that its peers use
 }

@@ -10,9 +10,10 @@ import (
 // sections is the table. A field added here exists everywhere: in filters, checks, completion, hover and the reference.
 func sections() []section {
 	return slices.Concat(
+		[]section{kindSection(), httpSection(), timeSection()},
 		endSections(),
-		[]section{kindSection(), metaSection(), timeSection(), httpSection(), dnsSection(), tlsSection(), retrySection(),
-			securitySection(), connectionSection(), tcpSection(), flowSection(), captureSection()},
+		[]section{metaSection(), retrySection(), securitySection(), dnsSection(), tlsSection(), connectionSection(), tcpSection(),
+			flowSection(), captureSection()},
 		stubSections(),
 	)
 }

@@ -106,6 +106,20 @@ func TestErrorInAFile(t *testing.T) {
 	}
 }
 
+// Of a long line only what stands around the mistake is shown.
+func TestErrorInALongLine(t *testing.T) {
+	t.Parallel()
+	_, err := filter.Compile(strings.Repeat("http && ", 200) + "stauts == 1" + strings.Repeat(" && http", 200))
+	lines := strings.Split(fmt.Sprint(err), "\n")
+	if len(lines) < 3 || len(lines[1]) > 200 {
+		t.Fatalf("want a short excerpt, got %v", err)
+	}
+	at := len([]rune(lines[2])) - 1
+	if !strings.HasPrefix(string([]rune(lines[1])[at:]), "stauts") {
+		t.Errorf("the caret does not stand below the name:\n%v", err)
+	}
+}
+
 // Every variable that KFL2 documents exists.
 func TestKFL2Variables(t *testing.T) {
 	t.Parallel()
