@@ -1,0 +1,209 @@
+package store
+
+import (
+	"bytes"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/devloop-io/devloop/dissect"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+func TestDissectSnapshot(t *testing.T) {
+	t.Parallel()
+	s := opened(t, Options{})
+	sn := exchanged(t, s, "i1")
+	d, err := sn.Dissect(t.Context(), dissect.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Calls) != 2 || len(d.Connections) != 2 {
+		t.Fatalf("%d calls on %d connections, want 2 on 2", len(d.Calls), len(d.Connections))
+	}
+	hash := s.Redactor().Hash([]byte("sesame-open"))
+	for i, c := range d.Calls {
+		if c.Src.Service != "cart" || c.Dst.Service != "catalogue" || c.Src.Build != "c1" || c.Status != 200 || c.Path != "/items" {
+			t.Errorf("call %d: %+v", i, c)
+		}
+		text := toJSON(c)
+		if strings.Contains(text, "sesame") || strings.Count(text, hash) < 4 { // in the query and the header, and as credentials
+			t.Errorf("call %d is not redacted: %s", i, text)
+		}
+	}
+	if got := d.Calls[1].RequestPackets; got != (traffic.PacketRange{First: 23, Last: 25}) && got != (traffic.PacketRange{First: 23, Last: 26}) {
+		t.Errorf("second request in packets %+v", got)
+	}
+	if d.Account.Source != "tap" || d.Account.Packets != 34 || len(d.Account.Interfaces) != 2 {
+		t.Errorf("account: %+v", d.Account)
+	}
+	if err := sn.WriteDissection(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	read, err := sn.ReadDissection()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(d, read, sameAddrs); diff != "" {
+		t.Errorf("what was stored (-want +got):\n%s", diff)
+	}
+}
+
+// TestFileEqualsSnapshot dissects the exported file in every way there is, and compares.
+func TestFileEqualsSnapshot(t *testing.T) {
+	t.Parallel()
+	s := opened(t, Options{})
+	sn := exchanged(t, s, "i1")
+	want, err := sn.Dissect(t.Context(), dissect.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := exportTo(t, sn, ExportOptions{Raw: true})
+	got, err := DissectFile(t.Context(), path, FileOptions{Redactor: s.Redactor()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := cmpopts.IgnoreFields(traffic.Account{}, "Source")
+	if diff := cmp.Diff(want, got, sameAddrs, source, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("file (-snapshot +file):\n%s", diff)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err = DissectReader(t.Context(), bytes.NewReader(b), FileOptions{Redactor: s.Redactor()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, sameAddrs, source, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("stream (-snapshot +stream):\n%s", diff)
+	}
+	var calls []*traffic.Call
+	account, err := StreamFile(t.Context(), "-", bytes.NewReader(b), FileOptions{Redactor: s.Redactor(), Dissect: dissect.Options{
+		OnCall: func(c *traffic.Call) { calls = append(calls, c) },
+	}})
+	if err != nil || account.Packets != 34 {
+		t.Fatal(account, err)
+	}
+	if diff := cmp.Diff(want.Calls, calls, sameAddrs, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("callbacks (-snapshot +callbacks):\n%s", diff)
+	}
+
+	cut := filepath.Join(t.TempDir(), "cut.pcapng")
+	write(t, cut, b[:len(b)-30])
+	d, err := DissectFile(t.Context(), cut, FileOptions{})
+	if err != nil || !d.Account.FileTruncated || len(d.Calls) != 2 {
+		t.Errorf("a cut file: %+v, %v", d, err)
+	}
+	for name, content := range map[string]string{"none": "", "text": "hello, this is no capture at all"} {
+		path := filepath.Join(t.TempDir(), name)
+		write(t, path, []byte(content))
+		d, err := DissectFile(t.Context(), path, FileOptions{})
+		if name == "text" && err == nil {
+			t.Errorf("%s was dissected: %+v", name, d)
+		}
+	}
+}
+
+// TestWindowsEqualTheWhole cuts one capture into windows at every place and dissects each from its checkpoint. The two
+// copies of a packet stay in one window, as they do where a window closes after a quiet time.
+func TestWindowsEqualTheWhole(t *testing.T) {
+	t.Parallel()
+	s := opened(t, Options{})
+	talk := newTalk(t, 40001, 1e18)
+	for range 3 {
+		talk.request(asked, 20)
+		talk.respond(answered)
+	}
+	talk.finish()
+	whole := sealed(t, s, "whole", recorded(t, s, talk.packets))
+	want, err := whole.Dissect(t.Context(), dissect.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(want.Calls) != 3 {
+		t.Fatalf("%d calls, want 3", len(want.Calls))
+	}
+	for cut := 2; cut < len(talk.packets); cut += 2 {
+		first := sealed(t, s, "a"+string(rune('a'+cut/26))+string(rune('a'+cut%26)), recorded(t, opened(t, Options{}), talk.packets[:cut]))
+		live := dissect.New(dissect.Options{Resolve: Resolver(first.Identities)})
+		p := first.Packets()
+		var pkt traffic.Packet
+		for p.Next(&pkt) != io.EOF {
+			live.Packet(&pkt, p.Interface(pkt.Interface))
+		}
+		p.Close()
+		live.EndWindow()
+		state, err := live.Checkpoint()
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := s.Seal(t.Context(), SealRequest{ID: "b" + first.ID(), Checkpoint: state, Identities: first.Identities,
+			Segments: recorded(t, opened(t, Options{}), talk.packets[cut:])})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer second.Close()
+		seen := map[string]*traffic.Call{}
+		for _, sn := range []*Snapshot{first, second} {
+			d, err := sn.Dissect(t.Context(), dissect.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range d.Calls {
+				if c.State == traffic.StateComplete {
+					seen[c.ID] = c
+				}
+			}
+		}
+		for _, c := range want.Calls {
+			got := seen[c.ID]
+			numbers := cmpopts.IgnoreFields(traffic.Call{}, "RequestPackets", "ResponsePackets") // each window numbers its own
+			if diff := cmp.Diff(c, got, sameAddrs, numbers); diff != "" {
+				t.Fatalf("cut before packet %d, call %s (-whole +windows):\n%s", cut+1, c.ID, diff)
+			}
+		}
+	}
+}
+
+func TestBlame(t *testing.T) {
+	t.Parallel()
+	ip := netip.MustParseAddr
+	d := &traffic.Dissection{
+		Connections: []*traffic.Connection{
+			{Proto: "tcp", Src: traffic.Endpoint{IP: ip("10.0.0.1"), Port: 1}, Dst: traffic.Endpoint{IP: ip("10.0.0.2"), Port: 80}},
+			{Proto: "udp", Src: traffic.Endpoint{IP: ip("10.0.0.1"), Port: 1}, Dst: traffic.Endpoint{IP: ip("10.0.0.2"), Port: 80}},
+		},
+		Account: traffic.Account{Lost: []traffic.FlowLoss{
+			{Proto: "tcp", Src: netip.MustParseAddrPort("10.0.0.2:80"), Dst: netip.MustParseAddrPort("[::ffff:10.0.0.1]:1"), Packets: 3},
+			{Proto: "tcp", Src: netip.MustParseAddrPort("10.0.0.1:1"), Dst: netip.MustParseAddrPort("10.0.0.2:80"), Packets: 2},
+		}},
+	}
+	blame(d)
+	if d.Connections[0].Lost != 5 || d.Connections[1].Lost != 0 {
+		t.Errorf("lost %d and %d, want 5 and 0", d.Connections[0].Lost, d.Connections[1].Lost)
+	}
+}
+
+func TestResolver(t *testing.T) {
+	t.Parallel()
+	ip := netip.MustParseAddr("10.0.0.1")
+	resolve := Resolver([]traffic.Identity{
+		{IP: ip, From: 10, To: 20, Workload: traffic.Workload{Service: "old"}}, {IP: ip, From: 20, Workload: traffic.Workload{Service: "new"}},
+	})
+	var got []string
+	for _, at := range []int64{5, 10, 19, 20, 99} {
+		w, _ := resolve(netip.AddrFrom16(ip.As16()), at)
+		got = append(got, w.Service)
+	}
+	if want := []string{"", "old", "old", "new", "new"}; !slices.Equal(got, want) {
+		t.Errorf("names are %q, want %q", got, want)
+	}
+}
