@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -76,7 +78,7 @@ func (e *Env) runContainer(ctx context.Context, u *unit, d config.Dependency) (*
 	if err != nil {
 		return nil, err
 	}
-	running, err := testcontainers.GenericContainer(ctx, testcontainers.GenericContainerRequest{ContainerRequest: req, Started: true})
+	running, err := testcontainers.GenericContainer(ctx, testcontainers.GenericContainerRequest{ContainerRequest: req, Started: true, Logger: engineLog{e.log}})
 	c := &container{running: running}
 	if err != nil {
 		if running != nil {
@@ -84,11 +86,19 @@ func (e *Env) runContainer(ctx context.Context, u *unit, d config.Dependency) (*
 		}
 		return nil, fmt.Errorf("run image %s: %w", d.Image, err)
 	}
-	if err := e.publish(ctx, u, c); err != nil {
+	if err := e.publish(ctx, u, c, d.Ready); err != nil {
 		return nil, errors.Join(err, c.close(context.WithoutCancel(ctx)))
 	}
 	c.inst = Instance{Service: u.name, Kind: u.kind, IP: u.ip, Ports: u.reachPorts(), NetNS: u.nsPath(e), Started: time.Now(), Container: running.GetContainerID()}
 	return c, nil
+}
+
+// engineLog hands what testcontainers-go says to our own log, where nobody looks without asking.
+type engineLog struct{ log *slog.Logger }
+
+// Printf logs one line.
+func (l engineLog) Printf(format string, args ...any) {
+	l.log.Debug("testcontainers", "says", strings.TrimSpace(fmt.Sprintf(format, args...)))
 }
 
 // containerRequest says what to run: ports on the host's loopback only, ready as the configuration says.
@@ -107,7 +117,6 @@ func containerRequest(hash string, u *unit, d config.Dependency) (testcontainers
 		}
 		req.ExposedPorts = append(req.ExposedPorts, number)
 		bindings[port] = []dockernet.PortBinding{{HostIP: netip.AddrFrom4([4]byte{127, 0, 0, 1}), HostPort: "0"}}
-		conditions = append(conditions, wait.ForListeningPort(number))
 	}
 	if d.Ready != nil && d.Ready.Log != "" {
 		conditions = append(conditions, wait.ForLog(d.Ready.Log).AsRegexp())
@@ -122,8 +131,8 @@ func containerRequest(hash string, u *unit, d config.Dependency) (testcontainers
 	return req, nil
 }
 
-// publish opens the declared ports where peers look for them.
-func (e *Env) publish(ctx context.Context, u *unit, c *container) error {
+// publish waits for the container's ports and opens the declared ones where peers look for them.
+func (e *Env) publish(ctx context.Context, u *unit, c *container, ready *config.Ready) error {
 	host, err := c.running.Host(ctx)
 	if err != nil {
 		return fmt.Errorf("find the container's host: %w", err)
@@ -132,6 +141,12 @@ func (e *Env) publish(ctx context.Context, u *unit, c *container) error {
 		mapped, err := c.running.MappedPort(ctx, strconv.Itoa(u.ports[name])+"/tcp")
 		if err != nil {
 			return fmt.Errorf("find the container's port %s: %w", name, err)
+		}
+		at := net.JoinHostPort(host, mapped.Port())
+		if ready == nil || ready.TCP == "" || ready.TCP == name {
+			if err := awaitPublished(ctx, at); err != nil {
+				return fmt.Errorf("port %s: %w", name, err)
+			}
 		}
 		var l net.Listener
 		open := func() (err error) { l, err = net.Listen("tcp4", u.hostAddr(name)); return err }
@@ -143,9 +158,40 @@ func (e *Env) publish(ctx context.Context, u *unit, c *container) error {
 		if err != nil {
 			return fmt.Errorf("open port %s: %w", name, err)
 		}
-		c.forwards = append(c.forwards, newForward(l, net.JoinHostPort(host, mapped.Port())))
+		c.forwards = append(c.forwards, newForward(l, at))
 	}
 	return nil
+}
+
+// awaitPublished waits until a published port leads to a server. The engine's own proxy accepts connections before the
+// container does, and closes them at once: a connection counts that stays open for a moment, or on which data comes.
+// Looking for a listener from inside, as testcontainers-go does, takes a shell that small images do not have.
+func awaitPublished(ctx context.Context, at string) error {
+	last := errors.New("nothing was tried")
+	for wait := pollFirst; ; wait = min(wait*2, 100*time.Millisecond) {
+		if last = staysOpen(ctx, at); last == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not ready: %w", last)
+		case <-time.After(wait):
+		}
+	}
+}
+
+func staysOpen(ctx context.Context, at string) error {
+	d := net.Dialer{Timeout: time.Second}
+	conn, err := d.DialContext(ctx, "tcp", at)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if _, err = conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil
+	}
+	return fmt.Errorf("connect to %s: %w", at, err)
 }
 
 // close ends the container and what passes connections on to it.
@@ -163,7 +209,7 @@ func (c *container) close(ctx context.Context) error {
 func removeContainers(ctx context.Context, hash string) error {
 	c, err := engine(ctx)
 	if err != nil {
-		return fmt.Errorf("remove containers: %w", err)
+		return nil // with its engine a container ended, too
 	}
 	defer c.Close()
 	found, err := c.ContainerList(ctx, client.ContainerListOptions{All: true,
