@@ -76,6 +76,11 @@ func decode(p *traffic.Packet, out *datagram, frag *fragment) refusal {
 			return malformed("null")
 		}
 		return decodeIP(b[4:], wire-4, out, frag) // the family's number differs by system; the version nibble does not
+	case 104: // Cisco HDLC
+		if len(b) < 4 {
+			return malformed("hdlc")
+		}
+		return decodeEther(binary.BigEndian.Uint16(b[2:]), b[4:], wire-4, out, frag)
 	case traffic.LinkSLL:
 		if len(b) < 16 {
 			return malformed("sll")
@@ -103,9 +108,25 @@ func decodeEther(kind uint16, b []byte, wire int, out *datagram, frag *fragment)
 		return decodeIP(b, wire, out, frag)
 	case etherARP:
 		return ignored("arp")
-	case etherMPLS:
-		return ignored("mpls")
-	case etherPPP:
+	case etherMPLS: // RFC 3032: labels down to the bottom of the stack, then most often IP
+		for range 16 {
+			if len(b) < 4 {
+				return malformed("mpls")
+			}
+			bottom := b[2]&1 != 0
+			b, wire = b[4:], wire-4
+			if bottom {
+				break
+			}
+		}
+		return decodeIP(b, wire, out, frag)
+	case etherPPP: // RFC 2516
+		if len(b) < 8 {
+			return malformed("pppoe")
+		}
+		if proto := binary.BigEndian.Uint16(b[6:]); proto == 0x0021 || proto == 0x0057 {
+			return decodeIP(b[8:], wire-8, out, frag)
+		}
 		return ignored("pppoe")
 	}
 	if kind <= 1500 {

@@ -61,6 +61,10 @@ func (h *host) Emit(call *traffic.Call, request, response *protocol.Span) {
 	call.ConnID, call.FlowID = c.ID, c.flowID()
 	call.Src, call.Dst = *client, *server
 	call.Point = c.point()
+	normalise(call)
+	if server.IP.IsMulticast() { // questions to everyone: nobody in particular owes an answer
+		call.Background = true
+	}
 	if request.Seen {
 		call.Start, call.RequestEnd = request.First.Time, request.Last.Time
 		call.RequestPackets = traffic.PacketRange{First: request.First.Packet, Last: request.Last.Packet}
@@ -94,6 +98,26 @@ func (h *host) Emit(call *traffic.Call, request, response *protocol.Span) {
 		}
 	}
 	h.d.out(call)
+}
+
+// normalise makes lists empty rather than absent, whatever way a call came here.
+func normalise(call *traffic.Call) {
+	if h := call.HTTP; h != nil {
+		if h.RequestHeaders == nil {
+			h.RequestHeaders = []traffic.Header{}
+		}
+		if h.ResponseHeaders == nil {
+			h.ResponseHeaders = []traffic.Header{}
+		}
+	}
+	if q := call.DNS; q != nil {
+		if q.Questions == nil {
+			q.Questions = []traffic.DNSRecord{}
+		}
+		if q.Answers == nil {
+			q.Answers = []traffic.DNSRecord{}
+		}
+	}
 }
 
 func (d *Dissector) out(call *traffic.Call) {

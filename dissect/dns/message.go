@@ -21,7 +21,6 @@ type message struct {
 	id        uint16
 	response  bool
 	truncated bool
-	zero      bool // the reserved bit is set
 	opcode    uint8
 	rcode     uint16
 	counts    [4]uint16
@@ -35,7 +34,7 @@ func parse(b []byte) (m message, ok bool) {
 		return m, false
 	}
 	m.id = binary.BigEndian.Uint16(b)
-	m.response, m.opcode, m.truncated, m.zero = b[2]&0x80 != 0, b[2]>>3&15, b[2]&2 != 0, b[3]&0x40 != 0
+	m.response, m.opcode, m.truncated = b[2]&0x80 != 0, b[2]>>3&15, b[2]&2 != 0
 	m.rcode = uint16(b[3] & 15)
 	for i := range m.counts {
 		m.counts[i] = binary.BigEndian.Uint16(b[4+2*i:])
@@ -134,10 +133,11 @@ func data(b []byte, at, size int, kind uint16) string {
 	return hex.EncodeToString(d[:min(len(d), 64)])
 }
 
-// readName reads a name that may be compressed (RFC 1035 section 4.1.4). Pointers must go backwards.
+// readName reads a name that may be compressed (RFC 1035 section 4.1.4). Pointers should go backwards,
+// and some do not: their number is bounded.
 func readName(b []byte, at int) (name string, next int, ok bool) {
 	var out [255]byte
-	n, lowest := 0, at
+	n, hops := 0, 0
 	for {
 		if at >= len(b) {
 			return "", 0, false
@@ -157,10 +157,9 @@ func readName(b []byte, at int) (name string, next int, ok bool) {
 				next = at + 2
 			}
 			at = (size&0x3f)<<8 | int(b[at+1])
-			if at >= lowest {
+			if hops++; hops > 32 {
 				return "", 0, false
 			}
-			lowest = at
 		case size > 63 || at+1+size > len(b) || n+size+1 > len(out):
 			return "", 0, false
 		default:

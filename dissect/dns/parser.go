@@ -38,16 +38,30 @@ func detect(b []byte) protocol.Verdict {
 		return protocol.No
 	}
 	m, ok := parse(b)
-	if !ok || m.opcode > 6 || m.zero || len(m.questions) == 0 && m.counts[0] == 0 && m.counts[1] == 0 {
+	if !ok || m.opcode > 6 || m.netbios() || len(m.questions) == 0 && m.counts[0] == 0 && m.counts[1] == 0 {
 		return protocol.No
 	}
 	if m.response {
 		return protocol.FromServer
 	}
-	if m.rcode != 0 || m.counts[1] > 8 {
+	if m.counts[1] > 8 {
 		return protocol.No
 	}
 	return protocol.FromClient
+}
+
+// netbios recognises names that NetBIOS encodes into 32 letters from A to P (RFC 1001 section 14): same form, other service.
+func (m *message) netbios() bool {
+	if len(m.questions) == 0 || m.questions[0].Type != "32" && m.questions[0].Type != "33" {
+		return false
+	}
+	name := m.questions[0].Name
+	for i := range min(len(name), 32) {
+		if name[i] < 'A' || name[i] > 'P' {
+			return false
+		}
+	}
+	return len(name) >= 32
 }
 
 // detectTCP wants a length and a whole message behind it.
@@ -64,7 +78,7 @@ func detectTCP(b []byte) protocol.Verdict {
 		return protocol.Undecided
 	}
 	n := int(binary.BigEndian.Uint16(b))
-	if n < 17 || binary.BigEndian.Uint16(b[6:]) != 1 || b[5]&0x40 != 0 || b[4]&0x78 != 0 {
+	if n < 17 || binary.BigEndian.Uint16(b[6:]) != 1 || b[4]&0x78 != 0 {
 		return protocol.No
 	}
 	if binary.BigEndian.Uint16(b[8:]) > 4096 || binary.BigEndian.Uint16(b[10:]) > 4096 || binary.BigEndian.Uint16(b[12:]) > 4096 {

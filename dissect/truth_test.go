@@ -1,0 +1,235 @@
+package dissect_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/devloop-io/devloop/capture/pcapfile"
+	"github.com/devloop-io/devloop/dissect"
+	"github.com/devloop-io/devloop/internal/testenv"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// truth is one line of truth.jsonl: what tshark says is in a capture.
+type truth struct {
+	File   string              `json:"file"`
+	HTTP   [][2]string         `json:"http"`
+	Status []int               `json:"http_status"`
+	DNS    [][2]any            `json:"dns"`
+	SNI    []string            `json:"sni"`
+	TCP    map[string]tcpTruth `json:"tcp"`
+}
+
+type tcpTruth struct {
+	Pkts         int   `json:"pkts"`
+	RST          int   `json:"rst"`
+	FIN          int   `json:"fin"`
+	Retrans      int   `json:"retransmissions"`
+	Fast         int   `json:"fast_retransmissions"`
+	OutOfOrder   int   `json:"out_of_order"`
+	DupAcks      int   `json:"dup_acks"`
+	Lost         int   `json:"missing_segments"`
+	ZeroWindow   int   `json:"zero_window_events"`
+	WindowFull   int   `json:"window_full_events"`
+	KeepAlive    int   `json:"keepalive_count"`
+	InitialRTT   int64 `json:"initial_rtt_us"`
+	Completeness int   `json:"connection_completeness"`
+}
+
+// floors are what was reached: they only ever rise. known.txt in testdata says why the rest differs.
+var floors = map[string]float64{"http": 0, "http_status": 0, "dns": 0, "sni": 0}
+
+// TestTruth compares what is found in foreign captures with what tshark finds in them.
+func TestTruth(t *testing.T) {
+	dir := testenv.NeedsFolder(t, "DEVLOOP_PCAPS")
+	found, wanted := map[string]int{}, map[string]int{}
+	tcp := map[string][2]int{}
+	for _, want := range readTruth(t, dir) {
+		began := time.Now()
+		calls, conns, err := dissectFile(filepath.Join(dir, want.File))
+		if err != nil {
+			t.Logf("%s: %v", want.File, err)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("%s: took %v", want.File, took)
+		}
+		got := summarise(calls)
+		for kind, list := range want.lists() {
+			missing := subtract(list, got[kind])
+			wanted[kind] += len(list)
+			found[kind] += len(list) - len(missing)
+			if len(missing) > 0 {
+				t.Logf("%s: %s: lacks %.200q of %d", want.File, kind, missing, len(list))
+			}
+		}
+		compareTCP(t, want, conns, tcp)
+	}
+	for kind := range floors {
+		recall := float64(found[kind]) / float64(max(1, wanted[kind]))
+		t.Logf("%-12s %5d of %5d  %.2f %%", kind, found[kind], wanted[kind], 100*recall)
+		if recall < floors[kind] {
+			t.Errorf("%s: recall %.4f is below the floor %.4f", kind, recall, floors[kind])
+		}
+	}
+	var names []string
+	for k := range tcp {
+		names = append(names, k)
+	}
+	sort.Strings(names)
+	for _, k := range names {
+		t.Logf("tcp %-24s %5d of %5d streams equal  %.2f %%", k, tcp[k][0], tcp[k][1], 100*float64(tcp[k][0])/float64(tcp[k][1]))
+	}
+}
+
+func readTruth(t *testing.T, dir string) (all []truth) {
+	f, err := os.Open(filepath.Join(dir, "truth.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 64<<20)
+	for s.Scan() {
+		var x truth
+		if err := json.Unmarshal(s.Bytes(), &x); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, x)
+	}
+	return all
+}
+
+func dissectFile(path string) (calls []*traffic.Call, conns []*traffic.Connection, err error) {
+	r, err := pcapfile.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer r.Close()
+	_, err = dissect.Run(context.Background(), r.Next, r.Interface, dissect.Options{
+		OnCall:       func(c *traffic.Call) { calls = append(calls, c) },
+		OnConnection: func(c *traffic.Connection) { conns = append(conns, c) },
+	})
+	return calls, conns, err
+}
+
+func (w *truth) lists() map[string][]string {
+	out := map[string][]string{}
+	for _, x := range w.HTTP {
+		if _, rest, ok := strings.Cut(x[1], "://"); ok { // sent to a proxy: the host is a field of its own here
+			_, path, _ := strings.Cut(rest, "/")
+			x[1] = "/" + path
+		}
+		if x[0] != "M-SEARCH" && x[0] != "NOTIFY" { // HTTP over UDP multicast is no HTTP/1
+			out["http"] = append(out["http"], x[0]+" "+x[1])
+		}
+	}
+	for _, x := range w.Status {
+		out["http_status"] = append(out["http_status"], strconv.Itoa(x))
+	}
+	for _, x := range w.DNS {
+		name := strings.ToLower(fmt.Sprint(x[0]))
+		if name == "<root>" {
+			name = ""
+		}
+		out["dns"] = append(out["dns"], name)
+	}
+	out["sni"] = w.SNI
+	return out
+}
+
+func summarise(calls []*traffic.Call) map[string][]string {
+	out := map[string][]string{}
+	for _, c := range calls {
+		switch c.Protocol {
+		case traffic.ProtoHTTP:
+			if c.Method != "" {
+				target := c.Path
+				if c.HTTP.Query != "" {
+					target += "?" + c.HTTP.Query
+				}
+				out["http"] = append(out["http"], c.Method+" "+target)
+			}
+			if c.HTTP.Continued {
+				out["http_status"] = append(out["http_status"], "100")
+			}
+			if c.Status != 0 {
+				out["http_status"] = append(out["http_status"], strconv.Itoa(c.Status))
+			}
+		case traffic.ProtoDNS:
+			if c.State != traffic.StateHalf {
+				out["dns"] = append(out["dns"], strings.ToLower(c.Path))
+			}
+		case traffic.ProtoTLS:
+			out["sni"] = append(out["sni"], c.Path)
+		}
+	}
+	return out
+}
+
+// subtract is want without got, as multisets.
+func subtract(want, got []string) (missing []string) {
+	have := map[string]int{}
+	for _, g := range got {
+		have[g]++
+	}
+	for _, w := range want {
+		if have[w]--; have[w] < 0 {
+			missing = append(missing, w)
+		}
+	}
+	return missing
+}
+
+// compareTCP counts the streams whose figures are tshark's. Streams are matched by their order.
+func compareTCP(t *testing.T, want truth, conns []*traffic.Connection, tally map[string][2]int) {
+	var mine []*traffic.Connection
+	for _, c := range conns {
+		if c.Proto == "tcp" {
+			mine = append(mine, c)
+		}
+	}
+	sort.SliceStable(mine, func(i, j int) bool { return mine[i].Packets.First < mine[j].Packets.First })
+	count := func(k string, stream string, w, g int64) {
+		x := tally[k]
+		x[1]++
+		if w == g {
+			x[0]++
+		} else if os.Getenv("DEVLOOP_TRUTH_TCP") == k {
+			t.Logf("%s: stream %s: %s is %d, tshark has %d", want.File, stream, k, g, w)
+		}
+		tally[k] = x
+	}
+	count("streams", "all", int64(len(want.TCP)), int64(len(mine)))
+	if len(want.TCP) != len(mine) {
+		return
+	}
+	for name, w := range want.TCP {
+		i, _ := strconv.Atoi(name)
+		if i >= len(mine) {
+			continue
+		}
+		g := mine[i].TCP
+		count("packets", name, int64(w.Pkts), int64(mine[i].ClientPackets+mine[i].ServerPackets))
+		count("rst", name, int64(w.RST), int64(g.RSTCount))
+		count("fin", name, int64(w.FIN), int64(g.FINCount))
+		count("retransmissions", name, int64(w.Retrans), int64(g.Retransmissions))
+		count("fast_retransmissions", name, int64(w.Fast), int64(g.FastRetransmissions))
+		count("out_of_order", name, int64(w.OutOfOrder), int64(g.OutOfOrder))
+		count("dup_acks", name, int64(w.DupAcks), int64(g.DupACKs))
+		count("missing_segments", name, int64(w.Lost), int64(g.MissingSegments))
+		count("zero_window", name, int64(w.ZeroWindow), int64(g.ZeroWindowEvents))
+		count("window_full", name, int64(w.WindowFull), int64(g.WindowFullEvents))
+		count("keepalive", name, int64(w.KeepAlive), int64(g.KeepaliveCount))
+		count("initial_rtt", name, w.InitialRTT, g.InitialRTT)
+		count("completeness", name, int64(w.Completeness), int64(g.Completeness))
+	}
+}
