@@ -508,38 +508,29 @@ func (c *compiler) finish(source string, outer *cel.Env) (*expectation, error) {
 func (c *compiler) notTrueOrFalse(t *cel.Type) error {
 	hint := "compare it with something"
 	switch {
-	case t == estimateDuration:
+	case t.IsExactType(estimateDuration):
 		hint = `compare it: … < duration("100ms")`
-	case t == namesType:
+	case t.IsExactType(namesType):
 		hint = `ask it: ….subset_of(["api.example.com:443"]), ….contains("…") or ….size() == 0`
-	case t == groupsInt:
+	case t.IsExactType(groupsInt):
 		hint = "aggregate it: max(…) <= 3"
 	}
-	return c.t.ErrorAt(0, fmt.Sprintf("an expectation is true or false, and this is %s", typeName(t)), hint)
+	return c.t.ErrorAt(0, "an expectation is true or false, and this is "+typeName(t), hint)
 }
 
+// typeName is a type as people call it.
 func typeName(t *cel.Type) string {
-	switch t {
-	case estimateDuration:
-		return "a duration"
-	case estimateDouble, estimateInt:
-		return "a number"
-	case namesType:
-		return "a set of names"
-	case groupsInt:
-		return "counts by group"
-	case cel.IntType:
-		return "a whole number"
-	case cel.DoubleType:
-		return "a number"
-	case cel.BoolType:
-		return "true or false"
-	case cel.StringType:
-		return "text"
-	case cel.DurationType:
-		return "a duration"
-	case cel.TimestampType:
-		return "a time"
+	for _, n := range []struct {
+		typ  *cel.Type
+		name string
+	}{
+		{estimateDuration, "a duration"}, {estimateDouble, "a number"}, {estimateInt, "a number"}, {namesType, "a set of names"},
+		{groupsInt, "counts by group"}, {cel.IntType, "a whole number"}, {cel.DoubleType, "a number"}, {cel.BoolType, "true or false"},
+		{cel.StringType, "text"}, {cel.DurationType, "a duration"}, {cel.TimestampType, "a time"},
+	} {
+		if t.IsExactType(n.typ) {
+			return n.name
+		}
 	}
 	switch t.Kind() {
 	case types.ListKind:
@@ -547,7 +538,7 @@ func typeName(t *cel.Type) string {
 	case types.MapKind:
 		return "a map"
 	}
-	return "a " + t.String()
+	return "a value of type " + t.String()
 }
 
 func (c *compiler) check(env *cel.Env, e ast.Expr) (*cel.Ast, error) {
@@ -621,6 +612,8 @@ func (c *compiler) at(e ast.Expr, msg, hint string) error {
 	return c.t.ErrorAt(offset, msg, hint)
 }
 
+var ours = regexp.MustCompile(`\b(estimate|groups)\(|\bnames\b`)
+
 var noOverload = regexp.MustCompile(`found no matching overload for '([^']+)' applied to '(.*?)\.?\((.*)\)'`)
 
 // explain turns CEL's issues into one error that speaks of this language.
@@ -629,7 +622,7 @@ func explain(t *filter.Translation, issues *cel.Issues) error {
 	if list := issues.Errors(); len(list) > 0 {
 		first := list[0]
 		offset := offsetOf(t.Text, first.Location.Line(), first.Location.Column())
-		if m := noOverload.FindStringSubmatch(first.Message); m != nil && strings.Contains(m[3], "estimate(") {
+		if m := noOverload.FindStringSubmatch(first.Message); m != nil && ours.MatchString(m[3]) {
 			msg, hint := mismatch(m[1], m[3])
 			return t.ErrorAt(offset, msg, hint)
 		}
@@ -654,11 +647,17 @@ func offsetOf(text string, line, column int) int {
 func mismatch(operator, operands string) (msg, hint string) {
 	sign := strings.Trim(operator, "_@")
 	sign = strings.NewReplacer("eq", "==", "ne", "!=").Replace(sign)
-	plain := strings.NewReplacer("estimate(duration)", "a duration", "estimate(double)", "a number", "estimate(int)", "a number",
+	plain := strings.NewReplacer("list(string)", "a list", "names", "a set of names", "groups(int)", "counts by group", "estimate(duration)", "a duration", "estimate(double)", "a number", "estimate(int)", "a number",
 		"int", "a plain number", "double", "a plain number", "string", "text", "google.protobuf.Duration", "a duration").Replace(operands)
 	msg = fmt.Sprintf("%s does not go between %s", sign, strings.Replace(plain, ", ", " and ", 1))
 	if strings.Contains(operands, "estimate(duration)") {
 		return msg, `write the bound with its unit: duration("5ms")`
+	}
+	if strings.Contains(operands, "names") {
+		return msg, `ask the set: ….subset_of(["api.example.com:443"]), ….contains("…") or ….size() == 0`
+	}
+	if strings.Contains(operands, "groups(") {
+		return msg, "aggregate the counts first: max(…) <= 3"
 	}
 	return msg, "compare numbers with numbers"
 }

@@ -266,7 +266,7 @@ func (l *loader) required(n *yaml.Node, nodes map[string]*yaml.Node, spec *Check
 		switch {
 		case nodes[r.key] == nil:
 			l.at(n, "for example "+r.example, "the check has no %s", r.key)
-		case strings.TrimSpace(r.value) == "" && resolve(nodes[r.key]).Tag != "" && !l.tagged(resolve(nodes[r.key])):
+		case strings.TrimSpace(r.value) == "" && resolve(nodes[r.key]).Kind == yaml.ScalarNode && !l.tagged(resolve(nodes[r.key])):
 			l.at(nodes[r.key], "for example "+r.example, "%s is empty", r.key)
 		}
 	}

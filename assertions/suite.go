@@ -1,6 +1,8 @@
 package assertions
 
 import (
+	"path"
+
 	"github.com/devloop-io/devloop/filter"
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -38,31 +40,40 @@ type check struct {
 // CheckOptions are what a caller may turn off.
 type CheckOptions struct {
 	NoBuiltin bool
-	Only      []string // names of checks to evaluate; all where empty. Built-in checks are named builtin/…
+	Only      []string // names of checks to evaluate, or globs; all where empty. Built-in checks are named builtin/…
 }
 
 // Check judges a window and returns a result for every check, or for every group of it, in the order of the files;
 // the built-in checks come last. The same input gives the same output, byte for byte.
 func (s *Suite) Check(in Input, o CheckOptions) []traffic.CheckResult {
 	w := newWorld(in)
-	only := map[string]bool{}
-	for _, name := range o.Only {
-		only[name] = true
-	}
 	results := []traffic.CheckResult{}
 	for _, c := range s.checks {
-		if len(only) == 0 || only[c.spec.Name] {
+		if o.wants(c.spec.Name) {
 			results = append(results, c.judge(w)...)
 		}
 	}
 	if !o.NoBuiltin {
 		for _, b := range builtins() {
-			if len(only) == 0 || only[b.name] {
+			if o.wants(b.name) {
 				results = append(results, b.judge(w, s.mutes[b.name]))
 			}
 		}
 	}
 	return results
+}
+
+// wants reports whether a check is to be evaluated.
+func (o CheckOptions) wants(name string) bool {
+	if len(o.Only) == 0 {
+		return true
+	}
+	for _, pattern := range o.Only {
+		if matched, err := path.Match(pattern, name); pattern == name || err == nil && matched {
+			return true
+		}
+	}
+	return false
 }
 
 // Names are the names of the suite's checks, in the order of the files, without the built-in ones.
