@@ -30,7 +30,7 @@ var symptoms = map[string]func(*running) bool{
 	"n-plus-one":        func(s *running) bool { return longest(attempts(s)) > 3 },
 	"new-egress":        some("thirdparty /telemetry", func(exchange) bool { return true }),
 	"no-correlation-id": some("", func(e exchange) bool { return e.service != "frontend" && e.header.Get("X-Request-Id") == "" }),
-	"payment-slow":      some("payment", func(e exchange) bool { return e.status == 200 && e.end.Sub(e.start) > 200*time.Millisecond }),
+	"payment-slow":      some("payment", func(e exchange) bool { return e.status == 200 && e.end.Sub(e.start) > 400*time.Millisecond }),
 	"payment-timeout":   some("frontend /api/v1/checkout", func(e exchange) bool { return e.status == 503 }),
 	"plaintext":         some("gateway", func(e exchange) bool { return e.tls == nil }),
 	"pool-exhaustion":   some("payment", func(e exchange) bool { return e.status == 0 }),
@@ -101,7 +101,6 @@ func retried(fact func(first, second time.Duration) bool) func(*running) bool {
 func TestEachFaultShowsAsItselfAndNothingElse(t *testing.T) {
 	for _, fault := range append([]string{""}, shop.Faults...) {
 		t.Run("fault="+fault, func(t *testing.T) {
-			t.Parallel()
 			s := startShop(t, fault)
 			answers := s.journeys(t, sent)
 			s.mu.Lock()

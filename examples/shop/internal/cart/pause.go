@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// pause is how long to wait after an attempt has failed: 25 ms, then eight times as long, and up to a fifth more by
+// pause is how long to wait after an attempt has failed: 25 ms, then ten times as long, and up to a fifth more by
 // chance so that carts that failed together do not come back together.
 func (c *cart) pause(attempt int) time.Duration {
 	switch {
@@ -16,7 +16,7 @@ func (c *cart) pause(attempt int) time.Duration {
 	}
 	pause := 25 * time.Millisecond
 	for range attempt - 1 {
-		pause *= 8
+		pause *= 10
 	}
 	return pause + time.Duration(rand.Int64N(int64(pause/5)))
 }

@@ -25,7 +25,7 @@ func New(_ context.Context, s *shop.Service) (http.Handler, error) {
 		}
 		n, took := charges.Add(1), 3*time.Millisecond
 		if s.Fault("payment-timeout") && n%16 == 0 { // 6 % of charges meet a bad shard
-			took = time.Second
+			took = 4200 * time.Millisecond
 		}
 		if err := s.Work(r.Context(), took); err != nil {
 			return nil, err

@@ -12,7 +12,7 @@ import (
 )
 
 // patience is how long the gateway may take.
-const patience = 300 * time.Millisecond
+const patience = time.Second
 
 // Charge is what payment is asked for.
 type Charge struct {
@@ -30,6 +30,7 @@ type payment struct {
 	gateway   *shop.Peer
 	telemetry *shop.Peer
 	slots     *slots
+	screened  func() bool
 }
 
 // New makes the service.
@@ -40,7 +41,7 @@ func New(ctx context.Context, s *shop.Service) (http.Handler, error) {
 	}
 	p := &payment{
 		Service: s, gateway: gateway, telemetry: s.Outside("http://telemetry.vendor.example", "TELEMETRY"),
-		slots: newSlots(16, s.Fault("pool-exhaustion")),
+		slots: newSlots(16, s.Fault("pool-exhaustion")), screened: everyNth(4),
 	}
 	charge := shop.Handle(p.charge)
 	mux := http.NewServeMux()
@@ -60,8 +61,8 @@ func (p *payment) charge(r *http.Request) (any, error) {
 	if err := shop.Read(r, &charge); err != nil {
 		return nil, err
 	}
-	if p.Fault("payment-slow") { // screening for fraud, while the customer waits
-		if err := p.Work(r.Context(), 300*time.Millisecond); err != nil {
+	if p.Fault("payment-slow") && p.screened() { // for fraud, while the customer waits
+		if err := p.Work(r.Context(), 500*time.Millisecond); err != nil {
 			return nil, err
 		}
 	}
