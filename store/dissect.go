@@ -37,7 +37,30 @@ func (sn *Snapshot) Dissect(ctx context.Context, o dissect.Options) (*traffic.Di
 	d.Account.Source = sn.Window.Source
 	complete(&d.Account, p.Interfaces(), p.Truncated())
 	blame(d)
+	sn.Window.stamp(d)
 	return d, nil
+}
+
+// stamp writes the window's revision on what belongs to it: both ends ran the builds of that revision. An end that the
+// revision builds nothing for (the exercise, a database) does not count.
+func (w *Window) stamp(d *traffic.Dissection) {
+	if w.Revision == "" {
+		return
+	}
+	ran := func(e *traffic.Endpoint) bool {
+		build, ok := w.Builds[e.Service]
+		return !ok || build == e.Build
+	}
+	for _, c := range d.Calls {
+		if c.Revision == "" && ran(&c.Src) && ran(&c.Dst) {
+			c.Revision = w.Revision
+		}
+	}
+	for _, c := range d.Connections {
+		if c.Revision == "" && ran(&c.Src) && ran(&c.Dst) {
+			c.Revision = w.Revision
+		}
+	}
 }
 
 // runWindow reads one window, whose connections go on after it.

@@ -2,7 +2,9 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,8 +15,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/devloop-io/devloop/capture/pcapfile"
 	"github.com/devloop-io/devloop/dissect"
+	"github.com/devloop-io/devloop/internal/testenv"
 	"github.com/devloop-io/devloop/traffic"
+	"github.com/devloop-io/devloop/traffic/redact"
 )
 
 func TestDissectSnapshot(t *testing.T) {
@@ -69,6 +74,12 @@ func TestFileEqualsSnapshot(t *testing.T) {
 	got, err := DissectFile(t.Context(), path, FileOptions{Redactor: s.Redactor()})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, c := range want.Calls { // a file does not know revisions
+		c.Revision = ""
+	}
+	for _, c := range want.Connections {
+		c.Revision = ""
 	}
 	source := cmpopts.IgnoreFields(traffic.Account{}, "Source")
 	if diff := cmp.Diff(want, got, sameAddrs, source, cmpopts.EquateEmpty()); diff != "" {
@@ -145,7 +156,7 @@ func TestWindowsEqualTheWhole(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		second, err := s.Seal(t.Context(), SealRequest{ID: "b" + first.ID(), Checkpoint: state, Identities: first.Identities,
+		second, err := s.Seal(t.Context(), SealRequest{ID: "b" + first.ID(), Checkpoint: state, Revision: "r1", Identities: first.Identities,
 			Segments: recorded(t, opened(t, Options{}), talk.packets[cut:])})
 		if err != nil {
 			t.Fatal(err)
@@ -170,6 +181,79 @@ func TestWindowsEqualTheWhole(t *testing.T) {
 				t.Fatalf("cut before packet %d, call %s (-whole +windows):\n%s", cut+1, c.ID, diff)
 			}
 		}
+	}
+}
+
+func TestStamp(t *testing.T) {
+	t.Parallel()
+	end := func(service, build string) traffic.Endpoint {
+		return traffic.Endpoint{Workload: traffic.Workload{Service: service, Build: build}}
+	}
+	d := &traffic.Dissection{Calls: []*traffic.Call{
+		{Src: end("cart", "c2"), Dst: end("catalogue", "k1")}, {Src: end("cart", "c1"), Dst: end("catalogue", "k1")},
+		{Src: end("exercise", ""), Dst: end("cart", "c2")}, {Src: end("cart", "c2"), Dst: end("catalogue", "")},
+	}}
+	w := Window{Revision: "r2", Builds: map[string]string{"cart": "c2", "catalogue": "k1"}}
+	w.stamp(d)
+	var got []string
+	for _, c := range d.Calls {
+		got = append(got, c.Revision)
+	}
+	if want := []string{"r2", "", "r2", ""}; !slices.Equal(got, want) {
+		t.Errorf("revisions are %q, want %q", got, want)
+	}
+}
+
+// TestCorpus reads captures that others made to break parsers: nothing fails, and an export keeps every packet's place,
+// time and size.
+func TestCorpus(t *testing.T) {
+	t.Parallel()
+	dir := testenv.NeedsFolder(t, "DEVLOOP_PCAPS")
+	r := redact.New(make([]byte, 32), redact.Options{})
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || !strings.Contains(filepath.Ext(path), "pcap") {
+			return err
+		}
+		in, err := pcapfile.Open(path)
+		if err != nil {
+			return nil
+		}
+		defer in.Close()
+		in.Finish()
+		d, err := DissectFile(t.Context(), path, FileOptions{Redactor: r})
+		var broken *pcapfile.CorruptError
+		if errors.As(err, &broken) {
+			return nil
+		}
+		if err != nil {
+			t.Errorf("%v", err)
+			return nil
+		}
+		before := toJSON(d)
+		for _, c := range d.Calls {
+			r.Call(c)
+		}
+		if toJSON(d) != before {
+			t.Errorf("%s: redacting twice changes calls", path)
+		}
+		var b bytes.Buffer
+		n, err := ExportFile(t.Context(), path, &b, r, ExportOptions{})
+		if err != nil || n != d.Account.Packets {
+			t.Errorf("export %s: %d packets of %d, %v", path, n, d.Account.Packets, err)
+			return nil
+		}
+		out := pcapfile.NewReader(&b)
+		var was, is traffic.Packet
+		for in.Next(&was) == nil {
+			if err := out.Next(&is); err != nil || len(is.Data) != len(was.Data) || is.Time != was.Time || is.Length != was.Length || is.Link != was.Link {
+				t.Errorf("export %s: packet %d is another, %v", path, was.Number, err)
+				return nil
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

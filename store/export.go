@@ -66,6 +66,27 @@ func SelectCall(c *traffic.Call) Selection {
 	return s
 }
 
+// Select selects the calls and connections of a dissection by their ids, as evidence names them. It fails on one that
+// the dissection does not have.
+func Select(d *traffic.Dissection, calls []string, connections []uint64) ([]Selection, error) {
+	var list []Selection
+	for _, id := range calls {
+		i := slices.IndexFunc(d.Calls, func(c *traffic.Call) bool { return c.ID == id })
+		if i < 0 {
+			return nil, fmt.Errorf("select packets: there is no call %s", id)
+		}
+		list = append(list, SelectCall(d.Calls[i]))
+	}
+	for _, id := range connections {
+		i := slices.IndexFunc(d.Connections, func(c *traffic.Connection) bool { return c.ID == id })
+		if i < 0 {
+			return nil, fmt.Errorf("select packets: there is no connection %d", id)
+		}
+		list = append(list, SelectConnection(d.Connections[i]))
+	}
+	return list, nil
+}
+
 // ExportOptions say what to export. The zero value is everything, masked.
 type ExportOptions struct {
 	From, To uint64      // packet numbers, both included; 0 is open

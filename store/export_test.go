@@ -17,6 +17,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 
 	"github.com/devloop-io/devloop/capture/pcapfile"
+	"github.com/devloop-io/devloop/dissect"
 	"github.com/devloop-io/devloop/internal/testenv"
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -187,6 +188,29 @@ func TestExport(t *testing.T) {
 		}
 		if want := []byte("Authorization: Bearer ***********\r\n"); !bytes.Contains(got[6].Data, want) {
 			t.Errorf("packet 7 is %q, want %q in it", got[6].Data, want)
+		}
+	})
+	t.Run("evidence", func(t *testing.T) {
+		d, err := sn.Dissect(t.Context(), dissect.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range d.Calls {
+			sel, err := Select(d, []string{c.ID}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := exportTo(t, sn, ExportOptions{Select: sel})
+			part, err := DissectFile(t.Context(), path, FileOptions{Redactor: s.Redactor()})
+			if err != nil || len(part.Calls) != 1 || part.Calls[0].Status != 200 || part.Calls[0].Start != c.Start || part.Calls[0].Dst.Service != "catalogue" {
+				t.Errorf("the slice of call %s holds %+v, %v", c.ID, part, err)
+			}
+		}
+		if _, err := Select(d, []string{"x"}, nil); err == nil {
+			t.Error("a call that is not there was selected")
+		}
+		if sel, err := Select(d, nil, []uint64{d.Connections[1].ID}); err != nil || sel[0].Tuple.A.Port() != 40002 {
+			t.Errorf("selected %+v, %v", sel, err)
 		}
 	})
 	t.Run("slices", func(t *testing.T) {

@@ -42,7 +42,7 @@ var plainKeys = map[string]bool{
 	"pagetoken": true, "nextpagetoken": true, "nexttoken": true, "continuationtoken": true, "synctoken": true,
 	"previouspagetoken": true, "prevpagetoken": true, "startingtoken": true, "paginationtoken": true, "cancellationtoken": true,
 	"nosecret": true, "hassecret": true, "haspassword": true, "resetpassword": true, "forgotpassword": true, "changepassword": true,
-	"removedtoken": true, "invalidtoken": true, "eostoken": true, "bostoken": true,
+	"accesscontrolallowcredentials": true, "publickeytoken": true, "removedtoken": true, "invalidtoken": true, "eostoken": true, "bostoken": true,
 }
 
 // idHeaders carry identifiers that tie calls together; digits in them are never card or id numbers.

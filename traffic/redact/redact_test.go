@@ -109,7 +109,7 @@ func TestTextKeeps(t *testing.T) {
 		"DE00370400440532013000", "SKU AB123456C and AB12CDEF", "IE6388047V", "order 000-12-3456 and 900-12-3456",
 		"1.2.3-4.5.6", "v1.26.8", "0123456789", "123456789012345678901234567890", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
 		"Idempotency-Key: 8e03978e-40d5-43e8-bc93-6894a57f9324\r\nX-Request-Id: 7f3c\r\n",
-		`[redacted token 5 0123abcd]`, `{"public_key":"abc","primary_key":"id","keyboard":"x","monkey":"y"}`,
+		"Access-Control-Allow-Credentials: true\r\n", "Assembly, PublicKeyToken=b77a5c561934e089", `[redacted token 5 0123abcd]`, `{"public_key":"abc","primary_key":"id","keyboard":"x","monkey":"y"}`,
 	} {
 		if got := r.Text(in); got != in {
 			t.Errorf("Text(%q) = %q, want it unchanged", in, got)

@@ -428,7 +428,7 @@ func (r *Redactor) headerValue(spans []span, b []byte, from, to int, kind string
 		}
 		return cookie(spans, b, from, end)
 	}
-	if v := b[from:to]; len(v) > 0 && marker(v) != len(v) {
+	if v := b[from:to]; len(v) > 0 && marker(v) != len(v) && !literal(v) {
 		spans = append(spans, span{from: from, to: to, kind: refine(v, kind), name: name})
 	}
 	return spans
