@@ -136,8 +136,8 @@ func none(s *selection, t *term) (result, error) {
 	yes, no, open, lacking, err := s.split(t.args[0].row)
 	r := result{n: len(s.rows), hits: yes, open: open, shown: fmt.Sprintf("%d of %d", len(yes), len(s.rows))}
 	r.value = threeValued(len(yes) == 0 && len(open) == 0 && !s.hidden, len(yes) > 0)
-	if len(yes)+len(no)+len(open) == 0 && !s.hidden {
-		r.vacuous = lackingSentence(t, len(lacking), s)
+	if len(yes)+len(no)+len(open) == 0 && !s.hidden && !s.lack(t, &r, len(lacking)) {
+		r.value = threeValued(false, false)
 	}
 	return r, err
 }
@@ -148,8 +148,8 @@ func all(s *selection, t *term) (result, error) {
 	r := result{n: len(yes) + len(no) + len(open), hits: no, open: open}
 	r.shown = fmt.Sprintf("%d of %d", len(yes), r.n)
 	r.value = threeValued(len(no) == 0 && len(open) == 0 && !s.hidden, len(no) > 0)
-	if r.n == 0 && !s.hidden {
-		r.vacuous = lackingSentence(t, len(lacking), s)
+	if r.n == 0 && !s.hidden && !s.lack(t, &r, len(lacking)) {
+		r.value = threeValued(false, false)
 	}
 	return r, err
 }
@@ -209,8 +209,8 @@ func number(s *selection, t *term) (result, error) {
 	e := numeric(t.aggregate.name, q, samples{t.typ, values, s.hidden, s.confidence, t.comparer})
 	r := result{value: e, n: len(values), open: open}
 	if len(values) == 0 && !s.hidden {
-		r.vacuous = lackingSentence(t, lacking, s)
-		e.vacuous, e.holds = t.polarity != 0, t.polarity > 0
+		e.low, e.high, e.exact, e.value = math.Inf(-1), math.Inf(1), false, math.NaN()
+		e.vacuous, e.holds = s.lack(t, &r, lacking) && t.polarity != 0, t.polarity > 0
 	}
 	return r, nil
 }
@@ -308,14 +308,14 @@ rows:
 	g.n = len(s.rows) - lacking
 	r := result{value: g, n: g.n, open: open}
 	if len(g.all) == 0 && !s.hidden {
-		r.vacuous = lackingSentence(t, lacking, s)
-		g.vacuous, g.holds = t.polarity != 0, t.polarity > 0
+		g.vacuous, g.holds = s.lack(t, &r, lacking) && t.polarity != 0, t.polarity > 0
 	}
 	return r, nil
 }
 
-// lackingSentence says that a term holds because no row has its field: "0 of 812 calls have retry.attempts".
-func lackingSentence(t *term, lacking int, s *selection) string {
+// lack says what follows when no row has what a term asks for. Over a field that rows may lack the term is vacuous (rule 3):
+// "0 of 812 calls have retry.attempts". Over any other field on selects the wrong rows, and nothing follows.
+func (s *selection) lack(t *term, r *result, lacking int) (vacuous bool) {
 	var fields []string
 	for _, a := range t.args {
 		if a.row != nil {
@@ -323,9 +323,11 @@ func lackingSentence(t *term, lacking int, s *selection) string {
 		}
 	}
 	if len(fields) == 0 {
-		return fmt.Sprintf("0 of %s have what %s asks for", s.quantity(lacking), t.text)
+		r.note = fmt.Sprintf("0 of %s have what it asks for: on selects rows of another kind", s.quantity(lacking))
+		return false
 	}
-	return fmt.Sprintf("0 of %s have %s", s.quantity(lacking), strings.Join(dedupe(fields), ", "))
+	r.vacuous = fmt.Sprintf("0 of %s have %s", s.quantity(lacking), strings.Join(dedupe(fields), ", "))
+	return true
 }
 
 // plain is a value's text, for grouping.

@@ -31,7 +31,8 @@
 //
 // (3) A term over a field that rows may lack (retry.*, tls.*) leaves out the rows that lack it. When all of them are known to
 // lack it the term holds, whatever its comparison, and the result lists it as vacuous. Under an odd number of negations it
-// is false, so that the negation holds. any, count, ratio and distinct are never vacuous: none is a number they can say.
+// is false, so that the negation holds. Over any other field nothing follows from rows that lack it: on selects the wrong
+// ones, and the check is inconclusive. any, count, ratio and distinct are never vacuous: none is a number they can say.
 //
 // (4) A selection without rows is nodata, and that is no pass. allow_empty: true makes it a pass over complete capture, and
 // inconclusive where something is missing.

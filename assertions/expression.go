@@ -19,5 +19,8 @@ func CheckExpression(on, expect string, in Input) (traffic.CheckResult, error) {
 		return traffic.CheckResult{}, fmt.Errorf("expect: %w", err)
 	}
 	c.complete()
+	if err := c.mismatch(); err != nil {
+		return traffic.CheckResult{}, fmt.Errorf("expect: %w", err)
+	}
 	return c.judge(newWorld(in))[0], nil
 }

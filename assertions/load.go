@@ -307,8 +307,12 @@ func (l *loader) compile(c *check, nodes map[string]*yaml.Node) {
 			l.expression(resolve(node), c.spec.By, err)
 		}
 	}
-	if c.on != nil && c.expect != nil {
-		c.complete()
+	if c.on == nil || c.expect == nil {
+		return
+	}
+	c.complete()
+	if err := c.mismatch(); err != nil {
+		l.expression(resolve(nodes["expect"]), c.spec.Expect, err)
 	}
 }
 
@@ -318,6 +322,27 @@ func (c *check) complete() {
 	c.unit = c.kind.String()
 	c.back = slices.ContainsFunc(c.on.Fields(), func(f filter.Field) bool { return f.Name == "background" })
 	c.scope = scopeOf(c.on, c.expect, c.kind)
+}
+
+// mismatch finds a field of calls in an expectation over connections: no row has it, and the check could never say anything.
+func (c *check) mismatch() error {
+	if c.kind != filter.Connections {
+		return nil
+	}
+	for _, name := range c.expect.fields {
+		f, ok := filter.Lookup(name)
+		if !ok || f.Rows != filter.Calls {
+			continue
+		}
+		t, err := filter.Translate(c.spec.Expect)
+		if err != nil {
+			return err
+		}
+		at := max(0, strings.Index(t.Text, name))
+		return t.ErrorAt(utf8.RuneCountInString(t.Text[:at]), fmt.Sprintf("%s is a field of calls, and on selects connections", name),
+			"select calls: on: http && …")
+	}
+	return nil
 }
 
 // compileKey compiles by: any plain value of a row.

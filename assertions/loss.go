@@ -175,6 +175,11 @@ func (w *world) unattributed(s scope, l *loss) {
 	}
 	for _, i := range w.account.Interfaces {
 		byInterface += i.Dropped
+	}
+	for _, i := range w.account.Interfaces {
+		if byFlow >= byInterface { // the flows explain all of it
+			break
+		}
 		var named uint64
 		for _, f := range i.Lost {
 			named += f.Packets
