@@ -28,7 +28,7 @@ type known struct {
 var servers = []known{
 	{image: "postgres", port: "sql", number: 5432, user: "postgres",
 		command: "postgres -D {{.Data}} -p {{.Port.sql}} -k {{.Data}} -c listen_addresses=*",
-		init: `sh -c 'initdb -D "$0" -U %s --auth=trust -E UTF8 --no-locale -N && echo "host all all all trust" >> "$0/pg_hba.conf"%s' {{.Data}}`},
+		init:    `sh -c 'initdb -D "$0" -U %s --auth=trust -E UTF8 --no-locale -N && echo "host all all all trust" >> "$0/pg_hba.conf"%s' {{.Data}}`},
 	{image: "redis", port: "redis", number: 6379,
 		command: `redis-server --port {{.Port.redis}} --dir {{.Data}} --save "" --appendonly no --protected-mode no`},
 	{image: "valkey", port: "redis", number: 6379,

@@ -1,0 +1,67 @@
+# `make devloop` shows the product on the example; `make test` passes the tests. The rest is for builders.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+BIN     := $(CURDIR)/bin/devloop
+SHOP    := examples/shop
+TOOLS   := $(HOME)/.cache/devloop/bin
+STATICCHECK := v0.8.2
+export CGO_ENABLED ?= 0
+
+.PHONY: help build devloop devloop-once rights test lint generate bench nightly truth clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## bin/devloop
+	go build -o $(BIN) ./cmd/devloop
+
+devloop: build rights ## build the example, watch it, judge every save
+	cd $(SHOP) && $(BIN) up
+
+devloop-once: build rights ## one iteration of the example: build, run, judge; exit code 0 is a pass
+	cd $(SHOP) && $(BIN) run
+
+# Capturing takes rights. Root has them; otherwise the one command that gives them to the binary is named and asked for.
+rights:
+	@if [ "$$(uname -s)" = Linux ] && [ "$$(id -u)" != 0 ] && ! getcap $(BIN) 2>/dev/null | grep -q cap_bpf; then \
+		echo "devloop captures the packets of the services that it runs, each in a network namespace of its own."; \
+		echo "That takes rights which only root can give to the binary, once per build:"; \
+		echo "  sudo setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon,cap_sys_admin,cap_sys_ptrace,cap_dac_override+ep $(BIN)"; \
+		sudo setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon,cap_sys_admin,cap_sys_ptrace,cap_dac_override+ep $(BIN) || \
+		echo "going on without: 'bin/devloop doctor' says what works"; \
+	fi
+
+test: ## all tests; as root without skips
+	scripts/test.sh
+
+# .golangci.yml is for editors: building golangci-lint takes longer than all else here together.
+lint: ## gofmt, go vet, staticcheck
+	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "$$out"; echo "error: not formatted: gofmt -w" >&2; exit 1; }
+	go vet ./...
+	@test -x $(TOOLS)/staticcheck-$(STATICCHECK) || { GOBIN=$(TOOLS) go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK) && \
+		mv $(TOOLS)/staticcheck $(TOOLS)/staticcheck-$(STATICCHECK); }
+	$(TOOLS)/staticcheck-$(STATICCHECK) ./...
+
+# Other compilers make other eBPF objects, so these are made again only where the one of the committed ones is.
+generate: ## everything that is generated; must leave a clean tree
+	@if command -v clang-14 >/dev/null && command -v llvm-strip-14 >/dev/null; then go generate ./...; else \
+		echo "generate: without clang-14 the eBPF objects stay as they are" >&2; \
+		go generate $$(go list ./... | grep -v /capture/tap); fi
+
+bench: ## speed and memory, as ratios within one run
+	go test -run '^$$' -bench . -benchtime 1x ./...
+
+nightly: ## what takes too long for every change: fuzzing, and the tests again with the race detector
+	for pkg in $$(go list ./...); do \
+		for fuzz in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			go test -run '^$$' -fuzz "^$$fuzz$$" -fuzztime 60s $$pkg || exit 1; \
+		done; \
+	done
+	CGO_ENABLED=1 scripts/test.sh -race ./...
+
+truth: build ## our dissection against tshark's, on the captures of DEVLOOP_PCAPS
+	DEVLOOP_REQUIRE=1 go test -count=1 -run 'Truth|Tshark' ./...
+
+clean: ## remove what build made
+	rm -rf bin

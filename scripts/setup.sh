@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# setup.sh [--check]: what building and testing need beyond Go, on Debian and Ubuntu. As root it installs what is missing;
+# otherwise, or with --check, it names it and the one command, and fails.
+set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin
+
+missing=() optional=()
+need() { # need PACKAGE PROGRAM-OR-FILE...: any of them will do
+	local package=$1 it
+	shift
+	for it in "$@"; do
+		if command -v "$it" >/dev/null 2>&1 || [ -e "$it" ]; then return; fi
+	done
+	missing+=("$package")
+}
+
+# The tests.
+need tshark tshark
+need tcpdump tcpdump
+need redis-server redis-server
+need postgresql postgres /usr/lib/postgresql/*/bin/postgres
+need iproute2 ip
+need nftables nft
+need iptables iptables
+need ethtool ethtool
+need libcap2-bin setcap
+need jq jq
+need git git
+need make make
+# `make generate`: the compiler whose eBPF objects are committed. Newer releases lack it and do without.
+need libbpf-dev /usr/include/bpf/bpf_helpers.h
+command -v clang-14 >/dev/null 2>&1 || optional+=(clang-14)
+command -v llvm-strip-14 >/dev/null 2>&1 || optional+=(llvm-14)
+
+if ! command -v go >/dev/null 2>&1; then
+	echo "error: Go is not installed; go.mod names the version: see https://go.dev/doc/install" >&2
+	exit 3
+fi
+if [ ${#missing[@]} -eq 0 ] && [ ${#optional[@]} -eq 0 ]; then exit 0; fi
+if [ "${1:-}" = --check ] || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+	if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
+	echo "error: missing: ${missing[*]}" >&2
+	echo "hint: sudo sh -c 'apt-get update && apt-get install -y --no-install-recommends ${missing[*]}'" >&2
+	exit 3
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+if [ ${#missing[@]} -gt 0 ] || [ ! -e "$HOME/.cache/devloop/no-clang-14" ]; then apt-get update -q >&2; fi
+for package in "${optional[@]}"; do
+	if apt-cache show "$package" >/dev/null 2>&1; then missing+=("$package"); else
+		mkdir -p "$HOME/.cache/devloop" && touch "$HOME/.cache/devloop/no-clang-14"
+	fi
+done
+if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
+echo "setup: installing ${missing[*]}" >&2
+# A server that its package starts would be in the way of the tests' own ones, so none is started.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+	trap 'rm -f "$policy"' EXIT
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod +x "$policy"
+fi
+apt-get install -y -q --no-install-recommends "${missing[@]}" >&2
