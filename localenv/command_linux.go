@@ -82,7 +82,7 @@ func (c *Cmd) start() error {
 		return err
 	}
 	for _, kv := range c.Env {
-		prog.env = append(prog.env, c.e.rewrite(c.name, "its environment", kv, c.e.peers()))
+		prog.env = append(prog.env, c.e.rewrite(ExerciseName, kv, c.e.peers()))
 	}
 	cmd, err := prog.prepare()
 	if err != nil {

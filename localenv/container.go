@@ -105,7 +105,11 @@ func (l engineLog) Printf(format string, args ...any) {
 func containerRequest(hash string, u *unit, d config.Dependency) (testcontainers.ContainerRequest, error) {
 	req := testcontainers.ContainerRequest{Image: d.Image, Env: map[string]string{}, Labels: map[string]string{workspaceLabel: hash}}
 	for name, value := range d.Env {
-		req.Env[name] = expandVariables(value, os.LookupEnv)
+		expanded, err := config.Expand(value, os.LookupEnv)
+		if err != nil {
+			return req, fmt.Errorf("env %s: %w", name, err)
+		}
+		req.Env[name] = expanded
 	}
 	bindings := dockernet.PortMap{}
 	var conditions []wait.Strategy

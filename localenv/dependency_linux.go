@@ -113,7 +113,7 @@ func (e *Env) dependencyProgram(u *unit, d config.Dependency) (prog program, dat
 	if d.Local.User != "" {
 		prog.dir = data // the workspace may be closed to that user
 	}
-	argv, err := splitWords(d.Local.Command)
+	argv, err := config.SplitWords(d.Local.Command)
 	if err != nil || len(argv) == 0 {
 		return prog, data, false, fmt.Errorf("command %q cannot be read: %w", d.Local.Command, err)
 	}
@@ -126,7 +126,7 @@ func (e *Env) dependencyProgram(u *unit, d config.Dependency) (prog program, dat
 		return prog, data, false, err
 	}
 	prog = program{dir: e.workspace} // a stand-in is ours: it runs as we do
-	argv, err = splitWords(d.Local.Fallback)
+	argv, err = config.SplitWords(d.Local.Fallback)
 	if err != nil || len(argv) == 0 {
 		return prog, data, true, fmt.Errorf("fallback %q cannot be read: %w", d.Local.Fallback, err)
 	}
@@ -154,7 +154,7 @@ func (e *Env) dataDir(name, user string) (string, error) {
 		return dir, nil
 	}
 	if e.mode != ModeNetNS {
-		return "", fmt.Errorf("user %s cannot reach the folder %s: one of its parents is closed to others", user, dir)
+		return e.openDataDir(name, cred)
 	}
 	seen := filepath.Join(e.dir, "data", name)
 	if err := os.MkdirAll(seen, 0o711); err != nil {
@@ -164,6 +164,30 @@ func (e *Env) dataDir(name, user string) (string, error) {
 	// Mounted in the launcher's namespace only: on the host the folder stays empty.
 	return seen, e.launcher.in(e.net.ns, func() error { return unix.Mount(dir, seen, "", unix.MS_BIND, "") })
 }
+
+// openDataDir is a private folder where all users can pass. It does not outlive the environment.
+func (e *Env) openDataDir(name string, cred *syscall.Credential) (string, error) {
+	root := openDataRoot(e.hash)
+	if err := os.Mkdir(root, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
+		return "", err
+	}
+	info, err := os.Lstat(root)
+	if err != nil {
+		return "", err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !ok || !info.IsDir() || int(st.Uid) != os.Geteuid() {
+		return "", fmt.Errorf("%s belongs to somebody else", root) // anybody may make names in /tmp
+	}
+	dir := filepath.Join(root, name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	e.warn("%s: its data is in %s and goes with the environment: its user cannot reach the workspace", name, dir)
+	return dir, os.Chown(dir, int(cred.Uid), int(cred.Gid))
+}
+
+// openDataRoot is where such folders of a workspace are.
+func openDataRoot(hash string) string { return filepath.Join(os.TempDir(), "devloop-"+hash) }
 
 // reachable says whether all parents of a folder let other users pass.
 func reachable(dir string) bool {
@@ -181,15 +205,18 @@ func reachable(dir string) bool {
 // initialise runs the init command once for a new private folder. A folder whose init failed is emptied, so that the
 // next start tries again.
 func (e *Env) initialise(ctx context.Context, u *unit, d config.Dependency, data string) error {
-	mark := filepath.Join(e.stateDir, "local", "data", u.name+".initialised")
+	real := filepath.Join(e.stateDir, "local", "data", u.name)
+	if data == filepath.Join(openDataRoot(e.hash), u.name) {
+		real = data
+	}
+	mark := real + ".initialised"
 	if _, err := os.Stat(mark); err == nil || d.Local.Init == "" {
 		return nil
 	}
-	real := filepath.Join(e.stateDir, "local", "data", u.name)
 	if err := emptyDir(real); err != nil {
 		return err
 	}
-	argv, err := splitWords(d.Local.Init)
+	argv, err := config.SplitWords(d.Local.Init)
 	if err != nil || len(argv) == 0 {
 		return &StartError{Service: u.name, What: fmt.Sprintf("init %q cannot be read: %v", d.Local.Init, err)}
 	}

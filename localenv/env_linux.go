@@ -435,7 +435,7 @@ func (e *Env) serviceProgram(u *unit, s config.Service, b Build) (program, error
 		argv = append([]string{b.Path}, s.Args...)
 	}
 	if len(argv) == 0 {
-		words, err := splitWords(s.Command)
+		words, err := config.SplitWords(s.Command)
 		if err != nil {
 			return program{}, fmt.Errorf("command: %w", err)
 		}
@@ -459,22 +459,34 @@ func (e *Env) serviceProgram(u *unit, s config.Service, b Build) (program, error
 func (e *Env) fillProgram(prog *program, u *unit, argv []string, env map[string]string, envFile, data string) error {
 	peers := e.peers()
 	vars := values(u.name, data, peers)
+	var changed []string
 	for i, word := range argv {
 		filled, err := fill(word, vars)
 		if err != nil {
 			return fmt.Errorf("command: %w", err)
 		}
-		argv[i] = e.rewrite(u.name, "argument "+fmt.Sprint(i), filled, peers)
+		if argv[i] = e.rewrite(u.name, filled, peers); argv[i] != filled && !slices.Contains(changed, "its arguments") {
+			changed = append(changed, "its arguments")
+		}
 	}
 	prog.argv = argv
 	base := baseEnvironment(os.Environ(), e.noProxy())
+	if u.kind == traffic.KindDependency {
+		base = withServers(base)
+	}
 	full, err := environment(base, e.workspace, envFile, env, vars)
 	if err != nil {
 		return err
 	}
 	for i := len(base); i < len(full); i++ {
 		name, value, _ := strings.Cut(full[i], "=")
-		full[i] = name + "=" + e.rewrite(u.name, name, value, peers)
+		now := e.rewrite(u.name, value, peers)
+		if full[i] = name + "=" + now; now != value {
+			changed = append(changed, name)
+		}
+	}
+	if len(changed) > 0 {
+		e.warn("%s: declared addresses were replaced by allocated ones of the loopback in %s", u.name, strings.Join(changed, ", "))
 	}
 	if e.mode != ModeNetNS {
 		full = append(full, portVariables(u.name, peers)...)
@@ -486,16 +498,12 @@ func (e *Env) fillProgram(prog *program, u *unit, argv []string, env map[string]
 	return err
 }
 
-// rewrite replaces declared addresses where they do not exist, and says so.
-func (e *Env) rewrite(service, where, value string, peers map[string]peer) string {
+// rewrite replaces declared addresses where they do not exist.
+func (e *Env) rewrite(service, value string, peers map[string]peer) string {
 	if e.mode == ModeNetNS {
 		return value
 	}
-	now := rewriteHosts(value, service, peers)
-	if now != value {
-		e.warn("%s: addresses in %s were replaced by allocated ones of the loopback", service, where)
-	}
-	return now
+	return rewriteHosts(value, service, peers)
 }
 
 // noProxy lists what must not be asked of a proxy.
@@ -523,16 +531,32 @@ func findProgram(name, dir string) (string, error) {
 	if err == nil {
 		return filepath.Abs(path)
 	}
-	for _, pattern := range []string{"/usr/lib/postgresql/*/bin/", "/usr/local/sbin/", "/usr/sbin/", "/sbin/"} {
-		found, _ := filepath.Glob(pattern + name)
-		slices.SortFunc(found, byVersion)
-		for _, path := range slices.Backward(found) {
-			if _, err := exec.LookPath(path); err == nil {
-				return path, nil
-			}
+	for _, dir := range serverFolders() {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path, nil
 		}
 	}
 	return "", err
+}
+
+// serverFolders are where distributions keep servers off the PATH, newest version first.
+func serverFolders() []string {
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	slices.SortFunc(found, byVersion)
+	slices.Reverse(found)
+	return append(found, "/usr/local/sbin", "/usr/sbin", "/sbin")
+}
+
+// withServers appends those folders to the PATH, for dependencies whose init is a script that calls such servers.
+func withServers(env []string) []string {
+	folders := strings.Join(serverFolders(), ":")
+	for i, kv := range env {
+		if path, ok := strings.CutPrefix(kv, "PATH="); ok {
+			env[i] = "PATH=" + path + ":" + folders
+			return env
+		}
+	}
+	return append(env, "PATH=/usr/bin:/bin:"+folders)
 }
 
 // byVersion orders paths so that 9 comes before 15.

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"text/template"
+
+	"github.com/devloop-io/devloop/internal/config"
 )
 
 // peer is what one service, dependency or exercise may know of another: how to reach it.
@@ -62,47 +64,6 @@ func fill(text string, data map[string]any) (string, error) {
 	return out.String(), nil
 }
 
-var variable = regexp.MustCompile(`\$\{([A-Za-z_][A-Za-z0-9_]*)(:-([^}]*))?\}`)
-
-// expandVariables replaces ${NAME} and ${NAME:-default}; a lone $ stays, it is frequent in passwords.
-func expandVariables(text string, lookup func(string) (string, bool)) string {
-	return variable.ReplaceAllStringFunc(text, func(match string) string {
-		m := variable.FindStringSubmatch(match)
-		if v, ok := lookup(m[1]); ok && (v != "" || m[2] == "") {
-			return v
-		}
-		return m[3]
-	})
-}
-
-// readEnvFile reads NAME=value lines; blank lines and lines that begin with # are skipped, one pair of quotes around a
-// value is taken off.
-func readEnvFile(path string) ([]string, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	var env []string
-	n := 0
-	for line := range strings.Lines(string(text)) {
-		n++
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		name, value, ok := strings.Cut(strings.TrimPrefix(line, "export "), "=")
-		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-		if !ok || name == "" || strings.ContainsAny(name, " \t") {
-			return nil, fmt.Errorf("%s:%d: want NAME=value", path, n)
-		}
-		if len(value) >= 2 && (value[0] == '"' || value[0] == '\'') && value[len(value)-1] == value[0] {
-			value = value[1 : len(value)-1]
-		}
-		env = append(env, name+"="+value)
-	}
-	return env, nil
-}
-
 // environment is what a process is started with: devloop's own environment, then the file, then the declared values.
 func environment(base []string, workspace, file string, declared map[string]string, data map[string]any) ([]string, error) {
 	env := slices.Clone(base)
@@ -110,14 +71,19 @@ func environment(base []string, workspace, file string, declared map[string]stri
 		if !filepath.IsAbs(file) {
 			file = filepath.Join(workspace, file)
 		}
-		lines, err := readEnvFile(file)
+		values, err := config.ReadEnvFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("read env_file: %w", err)
+			return nil, err
 		}
-		env = append(env, lines...)
+		for _, name := range slices.Sorted(maps.Keys(values)) {
+			env = append(env, name+"="+values[name])
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(declared)) {
-		value, err := fill(expandVariables(declared[name], os.LookupEnv), data)
+		value, err := config.Expand(declared[name], os.LookupEnv)
+		if err == nil {
+			value, err = fill(value, data)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("env %s: %w", name, err)
 		}

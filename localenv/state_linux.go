@@ -153,6 +153,7 @@ func teardown(ctx context.Context, st state, dir string) error {
 			note(restoreForwarding(st.Hash))
 		}
 	}
+	note(os.RemoveAll(openDataRoot(st.Hash)))
 	note(os.RemoveAll(dir))
 	if st.Mode == ModeNetNS {
 		removeRoot()
