@@ -87,8 +87,8 @@ func (g *grouping) key(c *traffic.Call) uint64 {
 		return g.hash(append(parts, "idempotency", idempotency), nil)
 	case g.trusted(c, c.TraceID):
 		parts = append(parts, "trace", c.TraceID)
-	case g.trusted(c, id):
-		return g.hash(append(parts, "id", id), nil)
+	case g.trusted(c, id): // handed on through the services, it covers all calls of one user's request
+		parts = append(parts, "id", id)
 	}
 	if c.HTTP == nil {
 		return g.hash(parts, nil)

@@ -72,6 +72,9 @@ func TestGroup(t *testing.T) {
 			with(get("cart", 11, 200), header1("idempotency-key", "a"))}, want: []want{{1, 2, 0}, {}, {2, 2, 10}}},
 		{name: "request id", confidence: Exact, calls: []*traffic.Call{
 			with(get("cart", 0, 503), header1("X-Request-Id", "a")), with(get("cart", 11, 200), header1("X-Request-Id", "a"))}, want: []want{{1, 2, 0}, {2, 2, 10}}},
+		{name: "one user's request asks for two things", calls: []*traffic.Call{
+			with(get("cart", 0, 503), header1("X-Request-Id", "a")),
+			with(with(get("cart", 11, 200), header1("X-Request-Id", "a")), func(c *traffic.Call) { c.HTTP.Query = "id=2" })}, want: make([]want, 2)},
 		{name: "an id made anew for each attempt", calls: []*traffic.Call{
 			with(get("cart", 0, 503), header1("X-Request-Id", "a")), with(get("cart", 11, 200), header1("X-Request-Id", "b"))}, want: []want{{1, 2, 0}, {2, 2, 10}}},
 		{name: "requests of two traces", calls: []*traffic.Call{
