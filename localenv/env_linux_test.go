@@ -535,7 +535,7 @@ func TestEgressThroughAFilterThatDrops(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("unshare", "--net", "--mount", "--propagation", "private", "sh", "-c",
-		`mount -t tmpfs none /run && ip link set lo up && iptables-nft -P FORWARD DROP && "$0" -test.v -test.run '^TestEgressGoesOut' && iptables-nft -S FORWARD && cat /proc/sys/net/ipv4/ip_forward`, exe)
+		`mount -t tmpfs none /run && echo 0 > /proc/sys/net/ipv4/ip_forward && ip link set lo up && iptables-nft -P FORWARD DROP && "$0" -test.v -test.run '^TestEgressGoesOut' && iptables-nft -S FORWARD && cat /proc/sys/net/ipv4/ip_forward`, exe)
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: TestEgressGoesOut") || !strings.HasSuffix(string(out), "PASS\n-P FORWARD DROP\n0\n") {
 		t.Errorf("%v:\n%s", err, out)
