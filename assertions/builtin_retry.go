@@ -22,12 +22,12 @@ var unboundedRetry = builtin{
 	name: "builtin/unbounded-retry", on: `http`, unit: "calls",
 	expect: fmt.Sprintf("max(retry.attempts) <= %d, and never %d attempts within %s without growing delays", mostAttempts, stormAttempts, stormSpan),
 	doc: fmt.Sprintf("No request is attempted more than %d times, and none %d times within %s without growing delays. Attempts that were "+
-		"recognised by their likeness alone count only when the one before failed.", mostAttempts, stormAttempts, stormSpan),
+		"recognised by their likeness alone count only when the one before failed; clients of the exercise are left out.", mostAttempts, stormAttempts, stormSpan),
 	find: func(w *world, rows []filter.Row) finding {
 		calls := callsOf(rows)
 		groups := map[string][]int{}
 		for i, c := range calls {
-			if c.Retry != nil && c.Retry.Group != "" {
+			if c.Retry != nil && c.Retry.Group != "" && c.Src.Kind != traffic.KindExercise && !c.Src.Outside {
 				groups[c.Retry.Group] = append(groups[c.Retry.Group], i)
 			}
 		}

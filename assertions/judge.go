@@ -75,9 +75,13 @@ func (c *check) evaluate(w *world, blank traffic.CheckResult) []traffic.CheckRes
 
 // selectRows returns the rows that on selects, and how many background rows it would have selected.
 func (c *check) selectRows(w *world) (rows []filter.Row, left int, err error) {
+	on, err := c.at(w)
+	if err != nil {
+		return nil, 0, err
+	}
 	all := w.rows(c.kind)
 	for i := range all {
-		matched, err := c.on.Match(&all[i])
+		matched, err := on.Match(&all[i])
 		switch {
 		case err != nil:
 			return nil, 0, fmt.Errorf("on could not be evaluated on %s: %w", describeRow(&all[i]), err)
@@ -88,6 +92,18 @@ func (c *check) selectRows(w *world) (rows []filter.Row, left int, err error) {
 		}
 	}
 	return rows, left, nil
+}
+
+// at is the check's filter at the time of the window: now() must not mean the time of loading, or of judging.
+func (c *check) at(w *world) (*filter.Filter, error) {
+	if !strings.Contains(c.on.Source(), "now") {
+		return c.on, nil
+	}
+	on, err := filter.Compile(c.on.Source(), filter.Now(w.now))
+	if err != nil {
+		return nil, fmt.Errorf("compile on for the window: %w", err)
+	}
+	return on, nil
 }
 
 func (c *check) selection(w *world, rows []filter.Row, lost *loss) *selection {

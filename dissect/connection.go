@@ -361,7 +361,7 @@ func (c *connection) l7() string {
 	switch {
 	case c.L7 != "":
 		return c.L7
-	case c.Stage == stageOther:
+	case c.Stage == stageOther, c.Dir[0].Foreign > 0, c.Dir[1].Foreign > 0:
 		return traffic.ProtoOther
 	}
 	return traffic.ProtoUnknown

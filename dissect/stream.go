@@ -44,6 +44,7 @@ type direction struct {
 
 	Buf          []byte // handed over and not consumed
 	Marks        []protocol.Mark
+	Foreign      int64 // bytes that no protocol recognised
 	Pending      []piece
 	PendingBytes int
 	GapSince     int64
@@ -253,6 +254,21 @@ func (d *Dissector) checkGap(c *connection, dir int, now int64) {
 	d.skipTo(c, dir, to, protocol.Mark{Time: now})
 }
 
+// gapKnown skips every hole before an acknowledged byte at once.
+func (d *Dissector) gapKnown(c *connection, dir int, acked uint32, m protocol.Mark) {
+	me := &c.Dir[dir]
+	if me.FINSeen && acked == me.FIN+1 {
+		acked = me.FIN
+	}
+	for after(acked, me.Next) && int64(acked-me.Next) < maxGap {
+		to := acked
+		if len(me.Pending) > 0 && before(me.Pending[0].Seq, to) {
+			to = me.Pending[0].Seq
+		}
+		d.skipTo(c, dir, to, m)
+	}
+}
+
 // skipTo gives up the bytes before a sequence number and goes on behind them.
 func (d *Dissector) skipTo(c *connection, dir int, to uint32, m protocol.Mark) {
 	me := &c.Dir[dir]
@@ -287,6 +303,13 @@ func (d *Dissector) skip(c *connection, dir int, n int64, m protocol.Mark) {
 		me.Next++
 		me.Offset++
 		return
+	}
+	if c.Stage == stageParsed && len(me.Buf) > 0 {
+		if p, ok := c.Parser.(protocol.Salvager); ok {
+			d.view = protocol.View{Data: me.Buf, Base: me.Offset - int64(len(me.Buf)), Marks: me.Marks}
+			d.host.begin(c)
+			d.consume(me, p.Salvage(&d.host, c.side(dir), &d.view))
+		}
 	}
 	d.dropBuffer(c, dir, "behind_gap")
 	me.Next += uint32(n)
@@ -426,6 +449,11 @@ func (d *Dissector) settle(c *connection, dir int) {
 // detect finds out what the bytes of a direction are.
 func (d *Dissector) detect(c *connection, dir int) {
 	me := &c.Dir[dir]
+	if me.Foreign > 0 {
+		me.Foreign += int64(len(me.Buf))
+		d.setBuffer(me, me.Buf[:0])
+		return
+	}
 	for len(me.Buf) > 0 {
 		open := false
 		for i := range protocols {
@@ -445,9 +473,11 @@ func (d *Dissector) detect(c *connection, dir int) {
 			return
 		}
 		if c.FromStart || c.HandedOver {
-			c.Stage = stageOther
-			for i := range c.Dir {
-				d.setBuffer(&c.Dir[i], nil)
+			// None of ours, unless the other side says otherwise: servers answer garbage with HTTP, too.
+			me.Foreign += int64(len(me.Buf))
+			d.setBuffer(me, nil)
+			if c.Dir[1-dir].Foreign > 0 {
+				c.Stage = stageOther
 			}
 			return
 		}
@@ -476,6 +506,11 @@ func (d *Dissector) found(c *connection, dir int, p *protocol.Protocol, v protoc
 		c.L7 = p.Name
 	}
 	c.Stage, c.Parser = stageParsed, p.New()
+	for i := range c.Dir {
+		c.Undecoded += uint64(c.Dir[i].Foreign)
+		d.giveUp(c.Dir[i].Foreign, "no_sync")
+		c.Dir[i].Foreign = 0
+	}
 	for _, i := range []int{c.Client, 1 - c.Client} {
 		if len(c.Dir[i].Buf) > 0 {
 			d.parse(c, i)

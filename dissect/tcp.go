@@ -143,6 +143,10 @@ func (d *Dissector) tcpPacket(c *connection, dir int, s *segment, p *traffic.Pac
 	if len(c.Held) > 0 {
 		d.patchHeld(c, dir, s, p)
 	}
+	if s.length > 0 && s.flags&flagACK != 0 && peer.Init && after(s.ack, peer.Next) {
+		// Whoever answers has read what the capture lacks: the gap is told first, or the answer would find no question.
+		d.gapKnown(c, 1-dir, s.ack, m)
+	}
 	if s.length > 0 && s.flags&flagRST == 0 { // a RST may carry text about its reason: no part of the stream
 		d.payload(c, dir, s, m, p.Direction)
 	}

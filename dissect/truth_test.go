@@ -124,7 +124,7 @@ func dissectFile(path string) (calls []*traffic.Call, conns []*traffic.Connectio
 func (w *truth) lists() map[string][]string {
 	out := map[string][]string{}
 	for _, x := range w.HTTP {
-		if _, rest, ok := strings.Cut(x[1], "://"); ok { // sent to a proxy: the host is a field of its own here
+		if rest, ok := strings.CutPrefix(x[1], "http://"); ok { // sent to a proxy: the host is a field of its own here
 			_, path, _ := strings.Cut(rest, "/")
 			x[1] = "/" + path
 		}

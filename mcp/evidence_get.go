@@ -18,14 +18,14 @@ type EvidenceInput struct {
 
 // Evidence answers evidence_get.
 type Evidence struct {
-	Iteration   string                `json:"iteration"`
-	Check       Check                 `json:"check"`
-	Calls       []any                 `json:"calls" jsonschema:"untrusted: captured calls with headers and bodies, secrets redacted"`
-	Connections []*traffic.Connection `json:"connections,omitempty"`
-	Packets     []traffic.Evidence    `json:"packets,omitempty" jsonschema:"packet numbers in the snapshot"`
-	PCAP        string                `json:"pcap,omitempty" jsonschema:"file with the packets; opens in Wireshark"`
-	Commands    []string              `json:"commands" jsonschema:"that show it again"`
-	Note        string                `json:"note"`
+	Iteration   string             `json:"iteration"`
+	Check       Check              `json:"check"`
+	Calls       []any              `json:"calls" jsonschema:"untrusted: captured calls with headers and bodies, secrets redacted"`
+	Connections []any              `json:"connections,omitempty" jsonschema:"with TCP metrics"`
+	Packets     []traffic.Evidence `json:"packets,omitempty" jsonschema:"packet numbers in the snapshot"`
+	PCAP        string             `json:"pcap,omitempty" jsonschema:"file with the packets; opens in Wireshark"`
+	Commands    []string           `json:"commands" jsonschema:"that show it again"`
+	Note        string             `json:"note"`
 }
 
 func evidenceGet(s *mcp.Server, t *tools, _ bool) {
@@ -40,9 +40,13 @@ func evidenceGet(s *mcp.Server, t *tools, _ bool) {
 			if err != nil {
 				return Evidence{}, err
 			}
-			return Evidence{
-				Iteration: a.Iteration, Check: check(a.Check, true), Calls: a.Calls, Connections: a.Connections,
+			out := Evidence{
+				Iteration: a.Iteration, Check: check(a.Check, true), Calls: a.Calls,
 				Packets: a.Check.Evidence, PCAP: a.PCAP, Commands: a.Commands, Note: a.Note,
-			}, nil
+			}
+			for _, c := range a.Connections {
+				out.Connections = append(out.Connections, c)
+			}
+			return out, nil
 		})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -131,3 +132,27 @@ func progress(ctx context.Context, req *mcp.CallToolRequest) func(control.Event)
 
 // phases is how many lines the ledger of a whole iteration has.
 const phases = 9
+
+// ListTools writes the tools for people, with descriptions cut to a line.
+func ListTools(ctx context.Context, o Options, w io.Writer) error {
+	mine, theirs := mcp.NewInMemoryTransports()
+	server, err := New(o).Connect(ctx, mine, nil)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	client, err := mcp.NewClient(&mcp.Implementation{Name: "list"}, nil).Connect(ctx, theirs, nil)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	list, err := client.ListTools(ctx, nil)
+	if err != nil {
+		return err
+	}
+	for _, t := range list.Tools {
+		first, _, _ := strings.Cut(t.Description, ". ")
+		fmt.Fprintf(w, "%-18s %s\n", t.Name, first)
+	}
+	return nil
+}

@@ -78,7 +78,7 @@ func detectTCP(b []byte) protocol.Verdict {
 		return protocol.Undecided
 	}
 	n := int(binary.BigEndian.Uint16(b))
-	if n < 17 || binary.BigEndian.Uint16(b[6:]) != 1 || b[4]&0x78 != 0 {
+	if n < 17 || binary.BigEndian.Uint16(b[6:]) != 1 || b[4]>>3&15 > 6 {
 		return protocol.No
 	}
 	if binary.BigEndian.Uint16(b[8:]) > 4096 || binary.BigEndian.Uint16(b[10:]) > 4096 || binary.BigEndian.Uint16(b[12:]) > 4096 {

@@ -46,12 +46,12 @@ const statusPrefix = "HTTP/1."
 
 func detectResponse(b []byte) protocol.Verdict {
 	if len(b) < len(statusPrefix)+5 {
-		if bytes.HasPrefix(b, []byte(statusPrefix)[:min(len(b), len(statusPrefix))]) {
+		if bytes.HasPrefix(b, []byte("HTTP/")[:min(len(b), 5)]) {
 			return protocol.Undecided
 		}
 		return protocol.No
 	}
-	if string(b[:len(statusPrefix)]) != statusPrefix || !digit(b[7]) || b[8] != ' ' && b[8] != '\t' {
+	if string(b[:5]) != "HTTP/" || !digit(b[5]) || b[6] != '.' || !digit(b[7]) || b[8] != ' ' && b[8] != '\t' {
 		return protocol.No
 	}
 	rest := bytes.TrimLeft(b[8:], " \t")

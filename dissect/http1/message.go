@@ -11,17 +11,17 @@ import (
 
 // fields is what framing and tracing need of a message's headers.
 type fields struct {
-	length            int64 // -1 without Content-Length
-	transfer          string
-	chunked           bool
-	coding            string
-	host              string
-	upgrade           string
-	agent             string
-	parent            string
-	iteration         string
-	baggage           string
-	headers           []traffic.Header
+	length    int64 // -1 without Content-Length
+	transfer  string
+	chunked   bool
+	coding    string
+	host      string
+	upgrade   string
+	agent     string
+	parent    string
+	iteration string
+	baggage   string
+	headers   []traffic.Header
 }
 
 // request reads a request's head.

@@ -438,6 +438,33 @@ func (p *Parser) emit(h protocol.Host, x *exchange) {
 	h.Emit(x.Call, &x.Request, &x.Response)
 }
 
+// Salvage implements [protocol.Salvager]: a head whose first lines are there is a message without its later headers.
+func (p *Parser) Salvage(h protocol.Host, from protocol.Side, v *protocol.View) int {
+	s := &p.Sides[from]
+	end := bytes.LastIndexByte(v.Data, '\n') + 1
+	if s.At != atHead || end == 0 {
+		return 0
+	}
+	check := detectRequest
+	if from == protocol.Server {
+		check = detectResponse
+	}
+	if v := check(v.Data[:end]); v != protocol.FromClient && v != protocol.FromServer {
+		return 0
+	}
+	s.Scanned = 0
+	if from == protocol.Client {
+		p.request(h, s, v.Data[:end], v.At(0), v.At(end-1))
+	} else {
+		p.response(h, s, v.Data[:end], v.At(0), v.At(end-1))
+	}
+	if x := p.current(from); x != nil && s.At != atHead && s.At != atWaiting {
+		x.Call.HTTP.BodyError = "headers are missing"
+		p.messageEnd(h, from) // where it ends is not known: the next message is looked for
+	}
+	return end
+}
+
 // Gap implements [protocol.Parser]: a hole inside a body of known length does not lose the place.
 func (p *Parser) Gap(h protocol.Host, from protocol.Side, n int64, at protocol.Mark) {
 	s := &p.Sides[from]

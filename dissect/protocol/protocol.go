@@ -52,6 +52,12 @@ type Parser interface {
 	Window(h Host)
 }
 
+// Salvager is a parser that can make something of bytes that it had left for later and that a gap now cuts off.
+type Salvager interface {
+	// Salvage is handed them before [Parser.Gap] and returns how many it could use.
+	Salvage(h Host, from Side, v *View) int
+}
+
 // End says how a connection ended.
 type End struct {
 	Mark

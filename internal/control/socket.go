@@ -15,15 +15,16 @@ func WorkspaceHash(workspace string) string {
 }
 
 // RuntimeDir is where sockets and locks of this user lie: $XDG_RUNTIME_DIR/devloop, /run/devloop for root, else a
-// private folder under the temporary one. It is created with mode 0700.
+// private folder under the temporary one. It is created with mode 0700; root's lets others pass but not look, because
+// dependencies that run as a user of their own have their folders in it.
 func RuntimeDir() (string, error) {
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("devloop-%d", os.Getuid()))
+	dir, mode := filepath.Join(os.TempDir(), fmt.Sprintf("devloop-%d", os.Getuid())), os.FileMode(0o700)
 	if xdg := os.Getenv("XDG_RUNTIME_DIR"); xdg != "" {
 		dir = filepath.Join(xdg, "devloop")
 	} else if os.Geteuid() == 0 {
-		dir = "/run/devloop"
+		dir, mode = "/run/devloop", 0o711
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, mode); err != nil {
 		return "", fmt.Errorf("make the folder for sockets: %w", err)
 	}
 	return dir, nil

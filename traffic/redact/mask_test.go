@@ -192,6 +192,30 @@ func TestStreamsGapAndReuse(t *testing.T) {
 	}
 }
 
+// TestManyStreams keeps far more bytes open than are held at a time.
+func TestManyStreams(t *testing.T) {
+	t.Parallel()
+	s := New(testKey, Options{}).Streams()
+	payload := []byte(strings.Repeat("x", 30<<10) + clear)
+	packet := func(i int) []byte {
+		return frame(fmt.Sprintf("10.1.%d.%d:40000", i/250, i%250), server, 6, 1000, 0x18, payload)
+	}
+	const n = 4500
+	for i := range n {
+		s.Learn(packet(i), traffic.LinkRaw)
+		if s.held > maxHeld {
+			t.Fatalf("%d bytes are held after %d streams", s.held, i)
+		}
+	}
+	s.Done()
+	for i := range n {
+		p := packet(i)
+		if !s.Mask(p, traffic.LinkRaw) || bytes.Contains(p, []byte("sesame")) {
+			t.Fatalf("stream %d is not masked", i)
+		}
+	}
+}
+
 func TestLargeEncodedBody(t *testing.T) {
 	t.Parallel()
 	noise := make([]byte, 3<<20)

@@ -81,6 +81,7 @@ func (s *Streams) flush() {
 	for _, d := range s.dirs {
 		d.skipGaps(s.r)
 		d.stream.end(s.r, d)
+		d.stream.buf, d.stream.block = nil, 0
 	}
 	s.held = 0
 }

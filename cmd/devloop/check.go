@@ -1,0 +1,134 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/devloop-io/devloop/assertions"
+	"github.com/devloop-io/devloop/internal/config"
+	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/store"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// checkVerb judges traffic that is there already.
+func checkVerb(r *root) *cobra.Command {
+	var (
+		pcap, iteration string
+		allow           bool
+		only            []string
+	)
+	c := &cobra.Command{
+		Use:   "check [FILE…]",
+		Short: "Judge traffic that is there already: the last iteration's, or a capture file's",
+		Long: `check judges the traffic of the newest iteration again, with the check files as they are now. With --pcap it judges
+a capture file and needs neither daemon nor devloop.yaml. Same bytes, same verdict.`,
+		Example: "  devloop check\n  devloop check --pcap x.pcapng checks/checkout.netcheck.yaml",
+		RunE: func(cmd *cobra.Command, files []string) error {
+			ctx, cancel := r.bounded(cmd.Context())
+			defer cancel()
+			if pcap != "" {
+				return r.checkFile(ctx, pcap, files, only, allow)
+			}
+			if len(files) > 0 {
+				return control.Usagef("devloop check judges the files that devloop.yaml names; name others with --pcap", "check files are given, but no --pcap")
+			}
+			c, _, err := r.connect(ctx)
+			if err != nil {
+				return err
+			}
+			it, err := c.Judge(ctx, control.IterationRequest{Iteration: iteration, Allow: allow})
+			if err != nil {
+				return err
+			}
+			return r.told(it)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&pcap, "pcap", "", "capture file to judge (pcap or pcapng, also compressed; - for standard input)")
+	f.StringVar(&iteration, "iteration", "", "iteration to judge again; the newest with traffic by default")
+	f.BoolVar(&allow, "allow-inconclusive", false, "exit 0 where a check could not be decided, and say so")
+	f.StringSliceVar(&only, "check", nil, "judge these checks only (names or globs; with --pcap)")
+	return c
+}
+
+// checkFile judges a capture file.
+func (r *root) checkFile(ctx context.Context, pcap string, files, only []string, allow bool) error {
+	var err error
+	if len(files) == 0 {
+		if files, err = r.workspaceChecks(); err != nil {
+			return err
+		}
+	}
+	suite, err := assertions.Load(files)
+	if err != nil {
+		return &control.Error{What: err.Error(), Exit: control.ExitUsage}
+	}
+	d, err := dissectAll(ctx, pcap)
+	if err != nil {
+		return err
+	}
+	results := suite.Check(assertions.Input{Dissection: d, WindowStart: d.Account.First, WindowEnd: d.Account.Last}, assertions.CheckOptions{Only: only})
+	verdict, code := assertions.Summary(results, allow)
+	it := &traffic.Iteration{
+		ID: pcap, State: "done", Phase: "done", Verdict: verdict, Checks: results, Account: &d.Account, Calls: len(d.Calls),
+		Source: cmp.Or(d.Account.Source, "file"), ExitCode: code,
+	}
+	if !r.text() {
+		if err := r.json(it); err != nil {
+			return err
+		}
+	} else {
+		for i := range it.Checks { // there is no daemon to explain it: say it here
+			c := it.Checks[i]
+			fmt.Fprintf(r.out, "%s %-12s %s  n=%d\n", marks[c.Verdict], c.Verdict, checkName(c), c.N)
+			if c.Verdict != traffic.Pass {
+				fmt.Fprintf(r.out, "    %s\n", c.Reason)
+				for _, e := range c.Evidence {
+					fmt.Fprintf(r.out, "    packets %d-%d  %s\n", e.Packets.First, e.Packets.Last, e.Summary)
+				}
+			}
+		}
+		fmt.Fprintln(r.out, verdictLine(it))
+	}
+	if code != 0 {
+		return exit(code)
+	}
+	return nil
+}
+
+// workspaceChecks are the check files that devloop.yaml names.
+func (r *root) workspaceChecks() ([]string, error) {
+	workspace, err := r.findWorkspace()
+	if err != nil {
+		return nil, &control.Error{What: "no check files are given, and there is no devloop.yaml that names some", Hint: "devloop check --pcap FILE CHECKS.netcheck.yaml", Exit: control.ExitUsage}
+	}
+	cfg, err := config.Load(workspace)
+	if err != nil {
+		return nil, &control.Error{What: err.Error(), Exit: control.ExitUsage}
+	}
+	var files []string
+	for _, glob := range cfg.Checks {
+		found, err := filepath.Glob(filepath.Join(cfg.Dir, glob))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, found...)
+	}
+	slices.Sort(files)
+	return slices.Compact(files), nil
+}
+
+// dissectAll reads a whole capture file into memory: what a check needs.
+func dissectAll(ctx context.Context, path string) (*traffic.Dissection, error) {
+	d, err := store.DissectFile(ctx, path, store.FileOptions{})
+	if err != nil {
+		return nil, &control.Error{What: err.Error(), Hint: "a capture is a pcap or pcapng file, also gzip or zstd", Exit: control.ExitUsage}
+	}
+	return d, nil
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/devloop-io/devloop/internal/buildinfo"
+	"github.com/devloop-io/devloop/internal/config"
+	"github.com/devloop-io/devloop/internal/control"
+)
+
+// dial connects to the workspace's daemon and fails when there is none.
+func (r *root) dial(ctx context.Context) (*control.Client, *control.Status, error) {
+	workspace, err := r.findWorkspace()
+	if err != nil {
+		return nil, nil, err
+	}
+	return dialWorkspace(ctx, workspace)
+}
+
+func dialWorkspace(ctx context.Context, workspace string) (*control.Client, *control.Status, error) {
+	socket, err := control.SocketPath(workspace)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := control.NewClient(socket)
+	st, err := c.Status(ctx)
+	return c, st, err
+}
+
+// connect connects to the workspace's daemon and starts one when there is none. A daemon of another build is asked to
+// end first. started says whether this call started it.
+func (r *root) connect(ctx context.Context) (c *control.Client, started bool, err error) {
+	workspace, err := r.findWorkspace()
+	if err != nil {
+		return nil, false, err
+	}
+	if _, err := config.Load(workspace); err != nil {
+		return nil, false, &control.Error{What: err.Error(), Exit: control.ExitUsage}
+	}
+	return connectWorkspace(ctx, workspace, r.say)
+}
+
+func connectWorkspace(ctx context.Context, workspace string, say func(string, ...any)) (c *control.Client, started bool, err error) {
+	c, st, err := dialWorkspace(ctx, workspace)
+	switch {
+	case err == nil && st.Version == buildinfo.ID():
+		return c, false, nil
+	case err == nil:
+		say("the daemon is of another build of devloop; it is replaced")
+		if err := c.Down(ctx); err != nil {
+			return nil, false, err
+		}
+	case !errors.Is(err, control.ErrNoDaemon):
+		return nil, false, err
+	}
+	if err := spawn(ctx, workspace); err != nil {
+		return nil, false, err
+	}
+	c, _, err = dialWorkspace(ctx, workspace)
+	return c, true, err
+}
+
+const startWait = 20 * time.Second
+
+// spawn starts the daemon on its own, so that it outlives this command, and returns when it answers.
+func spawn(ctx context.Context, workspace string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find the program to start the daemon with: %w", err)
+	}
+	dir := filepath.Join(workspace, ".devloop")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the folder for devloop's state: %w", err)
+	}
+	path := filepath.Join(dir, "daemon.log")
+	log, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the daemon's log: %w", err)
+	}
+	defer log.Close()
+	cmd := exec.Command(self, "daemon", "--workspace", workspace)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = workspace, log, log
+	detach(cmd)
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start the daemon: %w", err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	ctx, cancel := context.WithTimeoutCause(ctx, startWait, fmt.Errorf("the daemon did not answer within %s; its log is %s", startWait, path))
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if _, _, err := dialWorkspace(ctx, workspace); err == nil {
+				return nil
+			}
+		case <-ended:
+			if _, _, err := dialWorkspace(ctx, workspace); err == nil {
+				return nil // another one was faster
+			}
+			return daemonFailure(path, cmd.ProcessState.ExitCode())
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// daemonFailure is what a daemon said before it ended.
+func daemonFailure(log string, code int) error {
+	b, _ := os.ReadFile(log) // an unreadable log leaves the sentence below
+	what, hint := "the daemon ended at once; its log is "+log, ""
+	for line := range strings.Lines(string(b)) {
+		if text, ok := strings.CutPrefix(line, "error: "); ok {
+			what = strings.TrimSpace(text)
+		}
+		if text, ok := strings.CutPrefix(line, "hint: "); ok {
+			hint = strings.TrimSpace(text)
+		}
+	}
+	if code <= 0 {
+		code = control.ExitEnvironment
+	}
+	return &control.Error{What: what, Hint: hint, Exit: code}
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/devloop-io/devloop/filter"
+	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/store"
+	"github.com/devloop-io/devloop/traffic"
+	"github.com/devloop-io/devloop/traffic/redact"
+)
+
+// dissectVerb reads any capture file.
+func dissectVerb(r *root) *cobra.Command {
+	var connections, raw bool
+	var kfl string
+	c := &cobra.Command{
+		Use:   "dissect FILE",
+		Short: "The calls of any pcap or pcapng file, as lines of JSON or a table",
+		Long: `dissect reads a capture file (pcap or pcapng, also gzip or zstd; - is standard input) and writes a call a line, with the
+fields of Kubeshark's format=full, or with --connections a connection a line with its tcp_metrics. At the end it says on
+standard error what was read, decoded, lost and given up. Memory is bounded by the open connections, not by the file.`,
+		Example: "  devloop dissect x.pcapng -o jsonl\n  tcpdump -i any -w - | devloop dissect - -o jsonl",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := filter.Compile(kfl)
+			if err != nil {
+				return &control.Error{What: err.Error(), Hint: "devloop kfl fields", Exit: control.ExitUsage}
+			}
+			out := bufio.NewWriterSize(r.out, 1<<16)
+			rows := &rowWriter{filter: f, connections: connections}
+			switch r.output {
+			case "jsonl", "json":
+				e := json.NewEncoder(out)
+				e.SetEscapeHTML(false)
+				rows.write = e.Encode
+			default:
+				rows.write = table(out, connections)
+			}
+			o := store.FileOptions{}
+			if !raw {
+				o.Redactor = redact.New(key(), redact.Options{})
+			}
+			o.Dissect.OnCall, o.Dissect.OnConnection = rows.call, rows.connection
+			account, err := store.StreamFile(cmd.Context(), args[0], os.Stdin, o)
+			if err = errors.Join(err, rows.err, out.Flush()); err != nil {
+				return &control.Error{What: err.Error(), Hint: "a capture is a pcap or pcapng file, also gzip or zstd", Exit: control.ExitUsage}
+			}
+			if !r.quiet {
+				printAccount(r.err, &account)
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&connections, "connections", false, "connections with their TCP metrics instead of calls")
+	c.Flags().StringVar(&kfl, "kfl", "", "only rows that this filter selects")
+	c.Flags().BoolVar(&raw, "raw", false, "secrets as they were sent")
+	return c
+}
+
+// key makes the hashes of one run comparable with each other and with nothing else.
+func key() []byte {
+	k := make([]byte, 32)
+	_, _ = rand.Read(k) // crypto/rand.Read never fails
+	return k
+}
+
+// rowWriter passes the selected rows on and keeps the first error.
+type rowWriter struct {
+	filter      *filter.Filter
+	connections bool
+	write       func(any) error
+	err         error
+}
+
+func (w *rowWriter) call(c *traffic.Call) {
+	if !w.connections && w.selects(&filter.Row{Call: c}) {
+		w.row(c.Full())
+	}
+}
+
+func (w *rowWriter) connection(c *traffic.Connection) {
+	if w.connections && w.selects(&filter.Row{Conn: c}) {
+		w.row(c)
+	}
+}
+
+func (w *rowWriter) selects(row *filter.Row) bool {
+	ok, err := w.filter.Match(row)
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	return ok
+}
+
+func (w *rowWriter) row(v any) {
+	if err := w.write(v); err != nil && w.err == nil {
+		w.err = fmt.Errorf("write a row: %w", err)
+	}
+}
+
+// table writes rows in columns of fixed width: a stream has no end to measure columns by.
+func table(out io.Writer, connections bool) func(any) error {
+	if connections {
+		fmt.Fprintf(out, "%-17s %-24s %-24s %-8s %-12s %6s %10s\n", "CONN", "SRC", "DST", "L7", "STATE", "CALLS", "BYTES")
+	} else {
+		fmt.Fprintf(out, "%-24s %-22s %-22s %-5s %-8s %-40s %6s %10s %s\n", "ID", "SRC", "DST", "PROTO", "METHOD", "PATH", "STATUS", "LATENCY", "STATE")
+	}
+	return func(v any) error {
+		var err error
+		switch v := v.(type) {
+		case traffic.FullCall:
+			_, err = fmt.Fprintf(out, "%-24s %-22s %-22s %-5s %-8s %-40s %6d %7.1f ms %s %s\n", v.ID, end(v.Src), end(v.Dst), v.Proto, printable(v.Method), printable(v.Path), v.Status, v.Latency, v.State, v.Error)
+		case *traffic.Connection:
+			_, err = fmt.Fprintf(out, "%-17d %-24s %-24s %-8s %-12s %6d %10d\n", v.ID, v.Src.Addr(), v.Dst.Addr(), v.L7, v.State, v.Calls, v.ClientBytes+v.ServerBytes)
+		}
+		return err
+	}
+}
+
+// printAccount says what became of every packet and byte.
+func printAccount(w io.Writer, a *traffic.Account) {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(t, "packets\t%d read, %d of TCP or UDP, %d lost by the capture\n", a.Packets, a.Decoded, a.Dropped)
+	for _, reason := range slices.Sorted(maps.Keys(a.Ignored)) {
+		fmt.Fprintf(t, "ignored\t%d packets: %s\n", a.Ignored[reason], reason)
+	}
+	for _, reason := range slices.Sorted(maps.Keys(a.Malformed)) {
+		fmt.Fprintf(t, "malformed\t%d packets: %s\n", a.Malformed[reason], reason)
+	}
+	fmt.Fprintf(t, "bytes\t%d missing from streams, %d not decoded\n", a.Missing, a.Undecoded)
+	for _, reason := range slices.Sorted(maps.Keys(a.GivenUp)) {
+		fmt.Fprintf(t, "given up\t%d bytes: %s\n", a.GivenUp[reason], reason)
+	}
+	if a.FileTruncated {
+		fmt.Fprintln(t, "file\tends inside a record")
+	}
+	_ = t.Flush() // as any print to the terminal
+}

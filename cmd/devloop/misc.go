@@ -1,0 +1,126 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"gopkg.in/yaml.v3"
+
+	"github.com/devloop-io/devloop/filter"
+	"github.com/devloop-io/devloop/internal/buildinfo"
+	"github.com/devloop-io/devloop/internal/config"
+	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/internal/daemon"
+)
+
+// daemonVerb is the workspace's daemon; other verbs start it.
+func daemonVerb(r *root) *cobra.Command {
+	o := daemon.Options{Version: buildinfo.ID()}
+	var level string
+	c := &cobra.Command{
+		Use: "daemon", Short: "Serve this workspace in the foreground (other verbs start it by themselves)", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			workspace, err := r.findWorkspace()
+			if err != nil {
+				return err
+			}
+			o.Workspace = workspace
+			var l slog.Level
+			if err := l.UnmarshalText([]byte(level)); err != nil {
+				return control.Usagef("debug, info, warn or error", "log level "+level+" is none")
+			}
+			o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l}))
+			err = daemon.Run(cmd.Context(), o)
+			if err != nil {
+				return asEnvironment(err)
+			}
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.DurationVar(&o.Idle, "idle", 30*time.Minute, "end after this long without requests")
+	f.StringVar(&o.Source, "source", "", "capture source to use instead of the best: tap or afpacket")
+	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	return c
+}
+
+// asEnvironment gives an error of the daemon its exit code: a bad devloop.yaml is usage, all else environment.
+func asEnvironment(err error) error {
+	if config.IsError(err) {
+		return &control.Error{What: err.Error(), Exit: control.ExitUsage}
+	}
+	return &control.Error{What: err.Error(), Hint: "devloop doctor", Exit: control.ExitEnvironment}
+}
+
+// kflVerb explains the filter language.
+func kflVerb(r *root) *cobra.Command {
+	c := &cobra.Command{Use: "kfl", Short: "The filter language: explain a filter, list the fields"}
+	c.AddCommand(&cobra.Command{
+		Use: "explain KFL", Short: "How a filter is read: rewriting, types, fields", Args: cobra.ExactArgs(1),
+		Example: "  devloop kfl explain 'http and response.status == 500'",
+		RunE: func(_ *cobra.Command, args []string) error {
+			e, err := filter.Explain(args[0])
+			if err != nil {
+				return &control.Error{What: err.Error(), Hint: "devloop kfl fields lists what a filter can ask for", Exit: control.ExitUsage}
+			}
+			if !r.text() {
+				return r.json(e)
+			}
+			fmt.Fprintln(r.out, e)
+			return nil
+		},
+	}, &cobra.Command{
+		Use: "fields", Short: "The fields, with types and units", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			fmt.Fprint(r.out, filter.Doc())
+			return nil
+		},
+	})
+	return c
+}
+
+// configVerb shows devloop.yaml as it is read, and its schema.
+func configVerb(r *root) *cobra.Command {
+	c := &cobra.Command{Use: "config", Short: "devloop.yaml: as it is read, and its JSON Schema"}
+	c.AddCommand(&cobra.Command{
+		Use: "view", Short: "devloop.yaml with its defaults", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			workspace, err := r.findWorkspace()
+			if err != nil {
+				return err
+			}
+			cfg, err := config.Load(workspace)
+			if err != nil {
+				return &control.Error{What: err.Error(), Exit: control.ExitUsage}
+			}
+			if !r.text() {
+				return r.json(cfg)
+			}
+			return yaml.NewEncoder(r.out).Encode(cfg)
+		},
+	}, &cobra.Command{
+		Use: "schema", Short: "The JSON Schema of devloop.yaml", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := r.out.Write(config.Schema())
+			return err
+		},
+	})
+	return c
+}
+
+// versionVerb says which build this is.
+func versionVerb(r *root) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Which build of devloop this is", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if !r.text() {
+				return r.json(map[string]string{"version": buildinfo.Version(), "commit": buildinfo.Commit(), "platform": buildinfo.Platform()})
+			}
+			fmt.Fprintln(r.out, "devloop", buildinfo.Version(), buildinfo.Platform(), buildinfo.Commit())
+			return nil
+		},
+	}
+}

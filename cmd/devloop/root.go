@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/devloop-io/devloop/internal/config"
+	"github.com/devloop-io/devloop/internal/control"
+)
+
+// root carries what every verb needs.
+type root struct {
+	workspace string
+	output    string
+	quiet     bool
+	timeout   time.Duration
+	out, err  io.Writer
+}
+
+func newRoot() *root { return &root{out: os.Stdout, err: os.Stderr} }
+
+// command parses and runs one command line.
+func (r *root) command(ctx context.Context, args []string) error {
+	c := &cobra.Command{
+		Use:   "devloop",
+		Short: "Save a file, get a verdict from real traffic",
+		Long: `devloop builds and runs your services, captures what they really say to each other, and judges it.
+
+  devloop up                     start the loop: every save gets a verdict
+  devloop run                    one iteration: build, exercise, capture, judge
+  devloop run -- go test ./...   wrap any suite: its exit code and a network verdict
+  devloop explain CHECK          the calls and packets behind a verdict
+
+` + exitCodes,
+		SilenceUsage: true, SilenceErrors: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd) },
+	}
+	f := c.PersistentFlags()
+	f.StringVar(&r.workspace, "workspace", "", "folder of devloop.yaml; the nearest one upwards by default")
+	f.StringVarP(&r.output, "output", "o", "text", "text, json or jsonl")
+	f.BoolVarP(&r.quiet, "quiet", "q", false, "no progress on standard error")
+	f.DurationVar(&r.timeout, "timeout", 0, "give up after this time, exit code 124")
+	for _, add := range verbs {
+		c.AddCommand(add(r))
+	}
+	c.SetArgs(args)
+	c.SetOut(r.out)
+	c.SetErr(r.err)
+	c.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return control.Usagef(cmd.CommandPath()+" --help", err.Error())
+	})
+	err := c.ExecuteContext(ctx)
+	if err != nil && strings.HasPrefix(err.Error(), "unknown command") {
+		return control.Usagef("devloop help", strings.ReplaceAll(err.Error(), "\n", " "))
+	}
+	return err
+}
+
+const exitCodes = `Exit codes: 0 pass · 1 a check failed · 2 usage or configuration · 3 environment (build, deploy, capture)
+4 nothing failed, but a check was inconclusive, nodata or error · 5 a bug of devloop · 124 timeout · 130 interrupt`
+
+// verbs is the list of commands, one file each.
+var verbs = []func(*root) *cobra.Command{
+	initVerb, upVerb, runVerb, checkVerb, statusVerb, waitVerb, downVerb, doctorVerb, explainVerb, callsVerb, flowsVerb,
+	snapshotVerb, dissectVerb, kflVerb, mcpVerb, daemonVerb, configVerb, versionVerb,
+}
+
+// fromEnvironment sets every flag that was not given from its twin DEVLOOP_FLAG_NAME.
+func fromEnvironment(cmd *cobra.Command) error {
+	var errs []error
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		name := "DEVLOOP_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		if value, ok := os.LookupEnv(name); ok && !f.Changed && f.Name != "help" {
+			if err := cmd.Flags().Set(f.Name, value); err != nil {
+				errs = append(errs, control.Usagef("unset "+name, fmt.Sprintf("%s=%s: %v", name, value, err)))
+			}
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// bounded adds --timeout to a context.
+func (r *root) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if r.timeout <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, r.timeout)
+}
+
+// findWorkspace is the folder of devloop.yaml, absolute and without links.
+func (r *root) findWorkspace() (string, error) {
+	start := r.workspace
+	if start == "" {
+		start = "."
+	}
+	path, err := config.Find(start)
+	if err != nil {
+		return "", &control.Error{What: err.Error(), Hint: "devloop init writes one by looking at the repository", Exit: control.ExitUsage}
+	}
+	dir := filepath.Dir(path)
+	if filepath.Base(dir) == ".config" {
+		dir = filepath.Dir(dir)
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(dir)
+}
+
+// json writes a value as indented JSON, or on one line for jsonl.
+func (r *root) json(v any) error {
+	e := json.NewEncoder(r.out)
+	if r.output == "json" {
+		e.SetIndent("", "  ")
+	}
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// text reports whether people read the answer.
+func (r *root) text() bool { return r.output == "" || r.output == "text" }
+
+// say writes progress for people; never data.
+func (r *root) say(format string, args ...any) {
+	if !r.quiet {
+		fmt.Fprintf(r.err, format+"\n", args...)
+	}
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// runVerb is one iteration.
+func runVerb(r *root) *cobra.Command {
+	var (
+		request control.RunRequest
+		down    bool
+	)
+	c := &cobra.Command{
+		Use:   "run [flags] [-- COMMAND ARG…]",
+		Short: "One iteration: build what changed, exercise, capture, judge",
+		Long: `run builds and restarts what changed, drives the services, and judges what they said to each other.
+
+With a command after --, that command drives them instead of an exercise of devloop.yaml. It runs in a network
+namespace where the services' names resolve. run then exits with the command's own code when that is not zero and no
+check says anything graver, else with the code of the verdict.
+
+The services keep running afterwards, which makes the next run fast; --down ends them.`,
+		Example: "  devloop run\n  devloop run --exercise checkout-rush\n  devloop run -- go test ./e2e/...",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := r.bounded(cmd.Context())
+			defer cancel()
+			if at := cmd.ArgsLenAtDash(); at != 0 && len(args) > 0 {
+				return control.Usagef("put -- before the command: devloop run -- "+args[0], "run takes a command after -- only")
+			}
+			request.Command = args
+			if len(args) > 0 {
+				request.Env = os.Environ()
+				var err error
+				if request.Dir, err = os.Getwd(); err != nil {
+					return err
+				}
+			}
+			return r.runOnce(ctx, request, down)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&request.Exercise, "exercise", "", "exercise of devloop.yaml to run instead of the default one")
+	f.StringVar(&request.Until, "until", "verdict", "stop after build, deploy, exercise or verdict")
+	f.StringSliceVar(&request.Checks, "check", nil, "judge these checks only (names or globs)")
+	f.BoolVar(&request.AllowInconclusive, "allow-inconclusive", false, "exit 0 where a check could not be decided, and say so")
+	f.BoolVar(&down, "down", false, "end the services afterwards")
+	return c
+}
+
+// runOnce runs one iteration and tells of it.
+func (r *root) runOnce(ctx context.Context, request control.RunRequest, down bool) error {
+	c, started, err := r.connect(ctx)
+	if err != nil {
+		return err
+	}
+	p := &progress{r: r}
+	it, err := c.Run(ctx, request, p.event)
+	if down || (started && (err != nil || it.Failure != nil && it.Failure.Phase == "start")) {
+		// An interrupt must not keep the services from being ended.
+		if downErr := c.Down(context.WithoutCancel(ctx)); downErr != nil && err == nil {
+			err = downErr
+		}
+	}
+	if err != nil {
+		return timedOut(ctx, err)
+	}
+	return r.told(it)
+}
+
+// timedOut makes a request that ended with its context an error of that context.
+func timedOut(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errors.Join(ctx.Err(), err)
+	}
+	return err
+}
+
+// told prints an iteration and turns its exit code into the command's.
+func (r *root) told(it *traffic.Iteration) error {
+	if r.text() {
+		printIteration(r.out, it)
+	} else if err := r.json(it); err != nil {
+		return err
+	}
+	if it.ExitCode != 0 {
+		return exit(it.ExitCode)
+	}
+	return nil
+}

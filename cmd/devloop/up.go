@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/devloop-io/devloop/internal/control"
+)
+
+// upVerb is the loop: it stays and tells of every iteration.
+func upVerb(r *root) *cobra.Command {
+	var detach bool
+	c := &cobra.Command{
+		Use:   "up",
+		Short: "Start the loop: every save is built, exercised, captured and judged",
+		Long: `up starts the services, runs the first iteration, and then one at every save. It stays and tells of each.
+Ctrl-C ends the services when this command started them; --detach leaves at once and lets the loop go on.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := r.bounded(cmd.Context())
+			defer cancel()
+			return r.up(ctx, detach)
+		},
+	}
+	c.Flags().BoolVar(&detach, "detach", false, "return after the first verdict; the loop goes on")
+	return c
+}
+
+func (r *root) up(ctx context.Context, detach bool) error {
+	c, started, err := r.connect(ctx)
+	if err != nil {
+		return err
+	}
+	if started && !detach {
+		defer func() {
+			r.say("… ending the services")
+			if err := c.Down(context.WithoutCancel(ctx)); err != nil {
+				r.say("error: %v", err)
+			}
+		}()
+	}
+	p := &progress{r: r}
+	first, err := c.Run(ctx, control.RunRequest{}, p.event)
+	if err != nil {
+		return timedOut(ctx, err)
+	}
+	if told := r.told(first); detach || first.Failure != nil && first.Failure.Phase == "start" {
+		return told
+	}
+	r.say("\nwatching: save a file, or press Ctrl-C to end")
+	seen := first.ID
+	err = c.Events(ctx, func(e control.Event) {
+		p.event(e)
+		if it := e.Iteration; it != nil && it.ID != seen && (it.State == "done" || it.State == "failed") {
+			seen = it.ID
+			fmt.Fprintln(r.out)
+			_ = r.told(it) // its exit code is that of one iteration, not of the loop
+		}
+	})
+	return timedOut(ctx, err)
+}

@@ -1,0 +1,225 @@
+package devloop
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// submit hands a request to the loop.
+func (s *Session) submit(ctx context.Context, r *request) error {
+	select {
+	case s.requests <- r:
+		return nil
+	case <-s.ended:
+		return &control.Error{What: "the session ended", Exit: control.ExitInterrupt}
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Iterate runs one iteration and returns when it is finished. When ctx ends, the iteration is cancelled.
+func (s *Session) Iterate(ctx context.Context, r control.RunRequest, events func(control.Event)) (*traffic.Iteration, error) {
+	switch r.Until {
+	case "", "verdict", "build", "deploy", "exercise":
+	default:
+		return nil, control.Usagef("until is one of build, deploy, exercise, verdict", fmt.Sprintf("until %q is none", r.Until))
+	}
+	req := &request{RunRequest: r, trigger: "run", answer: make(chan answer, 1), events: events, cancel: ctx.Done()}
+	if err := s.submit(ctx, req); err != nil {
+		return nil, err
+	}
+	select {
+	case a := <-req.answer:
+		return a.iteration, a.err
+	case <-s.ended:
+		return nil, &control.Error{What: "the session ended", Exit: control.ExitInterrupt}
+	}
+}
+
+// Wait returns a finished iteration: the running one when it is done, else one newer than After, else the newest.
+func (s *Session) Wait(ctx context.Context, r control.WaitRequest, events func(control.Event)) (*traffic.Iteration, error) {
+	wake := make(chan struct{}, 1)
+	defer s.Listen(func(e control.Event) {
+		if events != nil {
+			events(e)
+		}
+		if e.Iteration != nil && e.Iteration.State != "running" {
+			select {
+			case wake <- struct{}{}:
+			default:
+			}
+		}
+	})()
+	for {
+		if it := s.settled(r.After); it != nil {
+			return it, nil
+		}
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-s.ended:
+			return nil, &control.Error{What: "the session ended", Exit: control.ExitInterrupt}
+		}
+	}
+}
+
+// settled is the newest finished iteration when nothing runs and nothing is stale, or, with after, when it is newer.
+func (s *Session) settled(after string) *traffic.Iteration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.recent) == 0 {
+		return nil
+	}
+	newest := s.recent[len(s.recent)-1]
+	switch {
+	case after != "" && number(newest.ID) > number(after):
+	case after == "" && s.current == nil && (len(s.stale) == 0 || newest.State == "failed"):
+	default:
+		return nil
+	}
+	return newest
+}
+
+// Status says what runs and where the loop stands.
+func (s *Session) Status() *control.Status {
+	files, _ := s.checkFiles() // a bad glob is told by the next iteration
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := &control.Status{
+		Version: s.version, Workspace: s.workspace, PID: os.Getpid(), StartedNS: s.started.UnixNano(), Environment: "local",
+		Phase: "idle", Exercises: slices.Sorted(maps.Keys(s.cfg.Exercises)), Stale: slices.Sorted(maps.Keys(s.stale)),
+		Services: []control.ServiceStatus{}, Checks: []string{},
+	}
+	for _, f := range files {
+		if rel, err := filepath.Rel(s.workspace, f); err == nil {
+			st.Checks = append(st.Checks, filepath.ToSlash(rel))
+		}
+	}
+	if len(s.recent) > 0 {
+		last := *s.recent[len(s.recent)-1]
+		st.Last = &last
+	}
+	if s.current != nil {
+		current := *s.current
+		current.Ledger = slices.Clone(current.Ledger)
+		st.Current, st.Phase = &current, current.Phase
+	}
+	if s.env != nil {
+		st.Running, st.Warnings = true, s.env.Warnings()
+		mode, why := s.env.Mode()
+		st.Mode, st.ModeWhy = string(mode), why
+		st.Source, st.SourceWhy = s.wire.sourceName(), s.wire.why
+		if len(s.served) > 0 {
+			st.Revision = fmt.Sprintf("r%d", s.state.Revision)
+		}
+	}
+	st.Services = s.services()
+	return st
+}
+
+// services lists all services and dependencies, running or not. The caller holds the lock.
+func (s *Session) services() []control.ServiceStatus {
+	list := []control.ServiceStatus{}
+	seen := map[string]bool{}
+	if s.env != nil {
+		for _, in := range s.env.Instances() {
+			if in.Kind == traffic.KindExercise {
+				continue
+			}
+			seen[in.Service] = true
+			ip := ""
+			if in.IP.IsValid() {
+				ip = in.IP.String()
+			}
+			list = append(list, control.ServiceStatus{
+				Name: in.Service, Kind: in.Kind, State: "running", Build: in.Build, PID: in.PID, IP: ip, Ports: in.Ports,
+				Log: in.Log, StandIn: in.StandIn, Outside: s.cfg.Services[in.Service].Outside,
+			})
+		}
+	}
+	for name, service := range s.cfg.Services {
+		if !seen[name] {
+			list = append(list, control.ServiceStatus{Name: name, Kind: traffic.KindService, State: "stopped", Ports: service.Ports, Outside: service.Outside})
+		}
+	}
+	for name, d := range s.cfg.Dependencies {
+		if !seen[name] {
+			list = append(list, control.ServiceStatus{Name: name, Kind: traffic.KindDependency, State: "stopped", Ports: d.Ports})
+		}
+	}
+	for i, st := range list {
+		if j := slices.IndexFunc(s.crashes, func(c crash) bool { return c.service == st.Name }); j >= 0 && st.State == "stopped" {
+			list[i].State, list[i].Detail = "crashed", s.crashes[j].what
+		}
+	}
+	slices.SortFunc(list, func(a, b control.ServiceStatus) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// Verdict returns a finished iteration.
+func (s *Session) Verdict(r control.IterationRequest) (*traffic.Iteration, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.recent) == 0 {
+		return nil, &control.Error{What: "no iteration has finished yet", Hint: "devloop run", Exit: control.ExitUsage}
+	}
+	if r.Iteration == "" {
+		return s.recent[len(s.recent)-1], nil
+	}
+	for _, it := range s.recent {
+		if it.ID == r.Iteration {
+			return it, nil
+		}
+	}
+	return nil, &control.Error{
+		What: fmt.Sprintf("no iteration %q is kept; the newest is %s", r.Iteration, s.recent[len(s.recent)-1].ID),
+		Hint: "leave the iteration out for the newest", Exit: control.ExitUsage,
+	}
+}
+
+// sealed returns a finished iteration that has traffic; the newest such one when id is empty.
+func (s *Session) sealed(id string) (*traffic.Iteration, error) {
+	if id != "" {
+		it, err := s.Verdict(control.IterationRequest{Iteration: id})
+		if err == nil && it.Snapshot == "" {
+			err = &control.Error{What: fmt.Sprintf("iteration %s has no traffic: it ended in phase %s", id, it.Phase), Hint: "devloop run", Exit: control.ExitUsage}
+		}
+		return it, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, it := range slices.Backward(s.recent) {
+		if it.Snapshot != "" {
+			return it, nil
+		}
+	}
+	return nil, &control.Error{What: "no traffic has been sealed yet", Hint: "devloop run", Exit: control.ExitUsage}
+}
+
+// Judge judges the traffic of a finished iteration again, with the check files as they are now.
+func (s *Session) Judge(r control.IterationRequest) (*traffic.Iteration, error) {
+	it, err := s.sealed(r.Iteration)
+	if err != nil {
+		return nil, err
+	}
+	suite, err := s.loadChecks()
+	if err != nil {
+		return nil, &control.Error{What: err.Error(), Exit: control.ExitUsage}
+	}
+	d, began, ended, err := s.dissection(it)
+	if err != nil {
+		return nil, err
+	}
+	again := *it
+	s.judge(&again, suite, d, began, ended, control.RunRequest{AllowInconclusive: r.Allow})
+	return &again, nil
+}

@@ -1,0 +1,142 @@
+package devloop
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/devloop-io/devloop/devloop/exercise"
+	"github.com/devloop-io/devloop/internal/config"
+	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/localenv"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// chooseExercise is the named one, else the default, else the first by name.
+func chooseExercise(cfg *config.Config, name string) (string, config.Exercise, error) {
+	names := slices.Sorted(maps.Keys(cfg.Exercises))
+	if name != "" {
+		e, ok := cfg.Exercises[name]
+		if !ok {
+			return "", e, fmt.Errorf("no exercise is named %q; there are: %s", name, strings.Join(names, ", "))
+		}
+		return name, e, nil
+	}
+	for _, n := range names {
+		if cfg.Exercises[n].Default {
+			return n, cfg.Exercises[n], nil
+		}
+	}
+	if len(names) == 0 {
+		return "", config.Exercise{}, fmt.Errorf("devloop.yaml names no exercise")
+	}
+	return names[0], cfg.Exercises[names[0]], nil
+}
+
+// runExercise runs an exercise in a process of its own, in its own cgroup and network namespace.
+func (s *Session) runExercise(ctx context.Context, t *turn) (*traffic.ExerciseResult, error) {
+	name, e, err := chooseExercise(s.config(), t.r.Exercise)
+	if err != nil {
+		return nil, failed(control.ExitUsage, traffic.Failure{
+			Phase: "exercise", What: err.Error(), Hint: "name one in devloop.yaml, or wrap your tests: devloop run -- go test ./...",
+		})
+	}
+	spec, err := json.Marshal(exercise.Spec{Name: name, Iteration: t.it.ID, Dir: s.workspace, Exercise: e})
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find the program to run the exercise with: %w", err)
+	}
+	var stdout bytes.Buffer
+	output := &lines{tell: func(text string) { s.publish(t.r, control.Event{Output: text}) }}
+	cmd := s.localEnv().Command(ctx, localenv.ExerciseName, self, exercise.Argument)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Dir = bytes.NewReader(spec), &stdout, output, s.workspace
+	runErr := cmd.Run()
+	out, err := exercise.ReadOutcome(&stdout)
+	if err != nil {
+		return nil, failed(control.ExitEnvironment, traffic.Failure{
+			Phase: "exercise", What: fmt.Sprintf("exercise %s did not finish: %v", name, cmp2(runErr, err)), Output: output.tail.String(),
+		})
+	}
+	if out.Error != "" {
+		return &out.Result, failed(control.ExitFail, traffic.Failure{
+			Phase: "exercise", What: out.Error, Output: lastOutput(out.Result), Hint: "devloop calls shows what was sent and answered",
+		})
+	}
+	return &out.Result, nil
+}
+
+func cmp2(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+func lastOutput(r traffic.ExerciseResult) string {
+	if len(r.Steps) == 0 {
+		return ""
+	}
+	return r.Steps[len(r.Steps)-1].Output
+}
+
+// runCommand wraps somebody's own suite: its exit code counts, and the checks judge its traffic.
+func (s *Session) runCommand(ctx context.Context, t *turn) (*traffic.ExerciseResult, error) {
+	began := time.Now()
+	line := strings.Join(t.r.Command, " ")
+	output := &lines{tell: func(text string) { s.publish(t.r, control.Event{Output: text}) }}
+	cmd := s.localEnv().Command(ctx, localenv.ExerciseName, t.r.Command...)
+	cmd.Stdout, cmd.Stderr = output, output
+	cmd.Dir = t.r.Dir
+	if cmd.Dir == "" {
+		cmd.Dir = s.workspace
+	}
+	cmd.Env = append(slices.Concat(cmd.Env, t.r.Env), "DEVLOOP_ITERATION="+t.it.ID)
+	err := cmd.Run()
+	result := &traffic.ExerciseResult{Name: line, ExitCode: cmd.ExitCode(), Steps: []traffic.StepResult{{
+		Step: "run " + line, ExitCode: cmd.ExitCode(), Output: output.tail.String(), NS: time.Since(began).Nanoseconds(),
+	}}}
+	if err == nil {
+		return result, nil
+	}
+	if cmd.ExitCode() <= 0 {
+		return result, failed(control.ExitEnvironment, traffic.Failure{
+			Phase: "exercise", What: fmt.Sprintf("run %s: %v", line, err), Output: output.tail.String(),
+		})
+	}
+	return result, failed(cmd.ExitCode(), traffic.Failure{
+		Phase: "exercise", What: fmt.Sprintf("%s exited with %d", line, cmd.ExitCode()), Output: output.tail.String(),
+	})
+}
+
+func (s *Session) localEnv() *localenv.Env {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.env
+}
+
+// lines passes output on and keeps its tail.
+type lines struct {
+	tell func(string)
+	tail exercise.Tail
+}
+
+var _ io.Writer = (*lines)(nil)
+
+// Write passes output on.
+func (l *lines) Write(p []byte) (int, error) {
+	if l.tail.Max == 0 {
+		l.tail.Max = 16 << 10
+	}
+	l.tell(string(p))
+	return l.tail.Write(p)
+}

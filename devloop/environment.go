@@ -1,0 +1,252 @@
+package devloop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"reflect"
+	"slices"
+
+	"github.com/devloop-io/devloop/assertions"
+	"github.com/devloop-io/devloop/capture"
+	"github.com/devloop-io/devloop/internal/config"
+	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/localenv"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// crash is a service that ended by itself.
+type crash struct{ service, what, tail string }
+
+func (s *Session) config() *config.Config {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cfg
+}
+
+// reloadConfig reads devloop.yaml again when it was saved. When services or dependencies changed, the environment is
+// taken down and made anew: the names and addresses in it may all be others.
+func (s *Session) reloadConfig(ctx context.Context) (string, error) {
+	s.mu.Lock()
+	stale, old := s.reload, s.cfg
+	s.mu.Unlock()
+	if !stale {
+		return "", nil
+	}
+	cfg, err := config.Load(s.workspace)
+	if err != nil {
+		return "", err
+	}
+	if !reflect.DeepEqual(cfg.Services, old.Services) || !reflect.DeepEqual(cfg.Dependencies, old.Dependencies) {
+		if err := s.Close(ctx); err != nil {
+			return "", err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cfg, s.reload, s.sources = cfg, false, nil
+	return "devloop.yaml was read again", nil
+}
+
+// checkFiles are the files that devloop.yaml names, sorted.
+func (s *Session) checkFiles() ([]string, error) {
+	cfg := s.config()
+	var files []string
+	for _, glob := range cfg.Checks {
+		found, err := filepath.Glob(filepath.Join(cfg.Dir, glob))
+		if err != nil {
+			return nil, fmt.Errorf("checks %q: %w", glob, err)
+		}
+		files = append(files, found...)
+	}
+	slices.Sort(files)
+	return slices.Compact(files), nil
+}
+
+func (s *Session) loadChecks() (*assertions.Suite, error) {
+	files, err := s.checkFiles()
+	if err != nil {
+		return nil, err
+	}
+	return assertions.Load(files)
+}
+
+// ensureStarted brings environment and capture up, once.
+func (s *Session) ensureStarted(ctx context.Context, say func(string)) (string, error) {
+	s.mu.Lock()
+	up := s.env != nil
+	cfg := s.cfg
+	s.mu.Unlock()
+	if up {
+		return "", nil
+	}
+	env, err := localenv.New(ctx, localenv.Options{Workspace: s.workspace, Config: cfg, Log: s.log})
+	if err != nil {
+		return "", failed(control.ExitEnvironment, traffic.Failure{Phase: "start", What: err.Error(), Hint: "devloop doctor"})
+	}
+	w, err := newWire(env, s.store, int64(cfg.Storage.Ring), s.options, s.log)
+	if err != nil {
+		return "", errors.Join(failed(control.ExitEnvironment, traffic.Failure{Phase: "start", What: err.Error(), Hint: "devloop doctor"}), env.Down(ctx))
+	}
+	s.mu.Lock()
+	s.env, s.wire, s.follow = env, w, true
+	s.mu.Unlock()
+	go s.collectCrashes(env)
+	mode, _ := env.Mode()
+	say(fmt.Sprintf("environment local (%s), capture %s", mode, w.sourceName()))
+	sources := make(chan *sources, 1)
+	go func() { sources <- newSources(ctx, cfg) }()
+	if err := env.StartDependencies(ctx); err != nil {
+		<-sources
+		return "", s.startFailure("start", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sources = <-sources
+	return string(mode) + ", " + w.sourceName(), nil
+}
+
+// startFailure tells a process that did not come up from other trouble.
+func (s *Session) startFailure(phase string, err error) error {
+	f := traffic.Failure{Phase: phase, What: err.Error(), Hint: "devloop status"}
+	var se *localenv.StartError
+	if errors.As(err, &se) {
+		f.Service, f.What, f.Output = se.Service, se.Service+" "+se.What, se.Tail
+	}
+	return failed(control.ExitEnvironment, f)
+}
+
+// collectCrashes notes services that end by themselves; the next iteration tells of them and starts them again.
+func (s *Session) collectCrashes(env *localenv.Env) {
+	for x := range env.Exited() {
+		s.log.Warn("a service ended by itself", "service", x.Service, "how", x.How())
+		s.mu.Lock()
+		if s.env == env {
+			s.crashes = append(s.crashes, crash{x.Service, x.Service + " " + x.How(), x.Tail})
+			delete(s.served, x.Service)
+		}
+		s.mu.Unlock()
+		s.publish(nil, control.Event{Message: fmt.Sprintf("%s %s", x.Service, x.How())})
+	}
+}
+
+func (s *Session) takeCrashes() []crash {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	taken := s.crashes
+	s.crashes = nil
+	return taken
+}
+
+func (s *Session) warnings() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.env == nil {
+		return nil
+	}
+	return s.env.Warnings()
+}
+
+func (s *Session) identities() []traffic.Identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.env == nil {
+		return nil
+	}
+	return s.env.Identities()
+}
+
+func (s *Session) builder() *builder {
+	return &builder{cfg: s.config(), dir: filepath.Join(s.stateDir(), "build")}
+}
+
+// deploy restarts the services whose build is another than the one that runs, in the order of their needs. It returns
+// who was restarted.
+func (s *Session) deploy(ctx context.Context, built map[string]build) ([]string, error) {
+	s.mu.Lock()
+	env := s.env
+	var changed []string
+	for name, b := range built {
+		if s.served[name].ID != b.ID {
+			changed = append(changed, name)
+		}
+	}
+	s.mu.Unlock()
+	slices.Sort(changed)
+	var restarted []string
+	for _, wave := range waves(s.config(), changed) {
+		if err := s.startWave(ctx, env, wave, built); err != nil {
+			return restarted, err
+		}
+		restarted = append(restarted, wave...)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range built {
+		delete(s.stale, name)
+	}
+	s.crashes = nil // what crashed before was started again
+	slices.Sort(restarted)
+	return restarted, nil
+}
+
+// startWave starts services that do not need each other, at the same time.
+func (s *Session) startWave(ctx context.Context, env *localenv.Env, names []string, built map[string]build) error {
+	errs := make(chan error, len(names))
+	for _, name := range names {
+		go func() {
+			b := built[name]
+			_, err := env.Start(ctx, name, localenv.Build{ID: b.ID, Path: b.Argv[0], Argv: b.Argv})
+			s.mu.Lock()
+			if err == nil {
+				s.served[name] = b
+			} else {
+				delete(s.served, name)
+			}
+			s.mu.Unlock()
+			errs <- err
+		}()
+	}
+	var first error
+	for range names {
+		if err := <-errs; err != nil && first == nil {
+			first = err
+		}
+	}
+	if first != nil && ctx.Err() == nil {
+		return s.startFailure("deploy", first)
+	}
+	return first
+}
+
+// waves orders services so that each comes after what it depends on. A cycle is cut: readiness then decides.
+func waves(cfg *config.Config, names []string) [][]string {
+	left := map[string]bool{}
+	for _, n := range names {
+		left[n] = true
+	}
+	var order [][]string
+	for len(left) > 0 {
+		var wave []string
+		for _, n := range slices.Sorted(maps.Keys(left)) {
+			if !slices.ContainsFunc(cfg.Services[n].DependsOn, func(d string) bool { return left[d] && d != n }) {
+				wave = append(wave, n)
+			}
+		}
+		if len(wave) == 0 {
+			wave = slices.Sorted(maps.Keys(left))
+		}
+		for _, n := range wave {
+			delete(left, n)
+		}
+		order = append(order, wave)
+	}
+	return order
+}
+
+// captureTarget says what localenv's target is to a capture source.
+func captureTarget(t localenv.Target) capture.Target {
+	return capture.Target{CGroup: t.CGroup, CGroupPath: t.CGroupPath, NetNS: t.NetNS, Name: t.Name, Workload: t.Workload}
+}

@@ -1,0 +1,403 @@
+package devloop
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/devloop-io/devloop/assertions"
+	"github.com/devloop-io/devloop/internal/config"
+	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// iterate is one turn of the loop. What goes wrong on the way is told in the iteration itself (Failure, ExitCode); the
+// error is set only when there is no iteration to show: it was superseded, or the session ends.
+func (s *Session) iterate(ctx context.Context, it *traffic.Iteration, r *request) error {
+	turn := &turn{s: s, it: it, r: r}
+	err := turn.steps(ctx)
+	if cause := context.Cause(ctx); cause != nil {
+		s.endWindowQuietly(turn.window)
+		s.finish(it, "cancelled", nil)
+		return cause
+	}
+	var failure *failure
+	if errors.As(err, &failure) {
+		s.update(it, func() { it.Failure, it.ExitCode = &failure.Failure, graver(it.ExitCode, failure.exit) })
+		err = nil
+	}
+	if err != nil {
+		s.update(it, func() {
+			it.Failure, it.ExitCode = &traffic.Failure{Phase: it.Phase, What: err.Error()}, control.ExitBug
+		})
+	}
+	s.finish(it, turn.state(), r)
+	return nil
+}
+
+// turn is what one iteration carries from step to step.
+type turn struct {
+	s      *Session
+	it     *traffic.Iteration
+	r      *request
+	window *openWindow
+	suite  *assertions.Suite
+}
+
+// failure ends an iteration before its verdict, in a way that people can act on.
+type failure struct {
+	traffic.Failure
+	exit int
+}
+
+func (f *failure) Error() string { return f.What }
+
+func failed(exit int, f traffic.Failure) error { return &failure{f, exit} }
+
+// steps is the recipe: every line is a phase of the ledger.
+func (t *turn) steps(ctx context.Context) error {
+	if err := t.phase(ctx, "config", t.config); err != nil {
+		return err
+	}
+	if err := t.phase(ctx, "start", t.start); err != nil {
+		return err
+	}
+	built, err := t.build(ctx)
+	if err != nil || t.r.Until == "build" {
+		return err
+	}
+	if err := t.deploy(ctx, built); err != nil || t.r.Until == "deploy" {
+		return err
+	}
+	if err := t.phase(ctx, "open", t.open); err != nil {
+		return err
+	}
+	exerciseErr := t.exercise(ctx)
+	if ctx.Err() != nil {
+		return exerciseErr
+	}
+	if err := t.phase(ctx, "quiet", t.quiet); err != nil {
+		return err
+	}
+	if err := t.phase(ctx, "seal", t.seal); err != nil {
+		return err
+	}
+	if err := t.phase(ctx, "dissect", t.dissect); err != nil {
+		return err
+	}
+	if t.r.Until != "exercise" {
+		if err := t.phase(ctx, "judge", t.judge); err != nil {
+			return err
+		}
+	}
+	return exerciseErr
+}
+
+// phase runs one step and writes its line of the ledger.
+func (t *turn) phase(ctx context.Context, name string, step func(context.Context) (string, error)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	t.s.update(t.it, func() { t.it.Phase = name })
+	t.s.publish(t.r, control.Event{Iteration: t.it})
+	began := time.Now()
+	detail, err := step(ctx)
+	t.s.update(t.it, func() {
+		t.it.Ledger = append(t.it.Ledger, traffic.PhaseTime{Phase: name, NS: time.Since(began).Nanoseconds(), Detail: detail})
+	})
+	return err
+}
+
+// config reads devloop.yaml again when it was saved, and the check files always: a mistake in them is told before
+// anything is built.
+func (t *turn) config(ctx context.Context) (string, error) {
+	detail, err := t.s.reloadConfig(ctx)
+	if err == nil {
+		t.suite, err = t.s.loadChecks()
+	}
+	if err != nil {
+		return "", failed(control.ExitUsage, traffic.Failure{What: err.Error(), Phase: "config"})
+	}
+	return detail, nil
+}
+
+func (t *turn) start(ctx context.Context) (string, error) {
+	detail, err := t.s.ensureStarted(ctx, func(message string) {
+		t.s.publish(t.r, control.Event{Message: message})
+	})
+	if err != nil {
+		return detail, err
+	}
+	t.s.update(t.it, func() {
+		t.it.Source = t.s.wire.sourceName()
+		t.it.Warnings = append(t.it.Warnings, t.s.warnings()...)
+	})
+	return detail, nil
+}
+
+// build builds what is stale. A build that fails leaves the old one serving.
+func (t *turn) build(ctx context.Context) (map[string]build, error) {
+	var built map[string]build
+	err := t.phase(ctx, "build", func(ctx context.Context) (string, error) {
+		names := t.s.staleServices()
+		if len(names) == 0 {
+			return "nothing to build", nil
+		}
+		var err error
+		built, err = t.s.builder().build(ctx, names)
+		var be *buildError
+		if errors.As(err, &be) {
+			return "", failed(control.ExitEnvironment, traffic.Failure{
+				Phase: "build", Service: strings.Join(be.services, ", "), What: be.Error(), Output: clip(be.output, 8<<10),
+				Hint: "mend the code and save; the build before goes on serving",
+			})
+		}
+		return strings.Join(names, ", "), err
+	})
+	return built, err
+}
+
+// deploy restarts the services whose build changed, what they depend on first.
+func (t *turn) deploy(ctx context.Context, built map[string]build) error {
+	return t.phase(ctx, "deploy", func(ctx context.Context) (string, error) {
+		changed, err := t.s.deploy(ctx, built)
+		if err != nil {
+			return "", err
+		}
+		t.s.update(t.it, func() {
+			t.it.Changed = changed
+			t.it.Revision, t.it.Builds = t.s.revisionNow()
+		})
+		if len(changed) == 0 {
+			return "nothing changed", nil
+		}
+		return strings.Join(changed, ", "), nil
+	})
+}
+
+func (t *turn) open(ctx context.Context) (string, error) {
+	w, err := t.s.wire.open(ctx)
+	if err != nil {
+		return "", failed(control.ExitEnvironment, traffic.Failure{Phase: "open", What: err.Error(), Hint: "devloop doctor"})
+	}
+	t.window = w
+	return "", nil
+}
+
+// exercise drives the services. A failing exercise is judged all the same: its traffic is the proof of why.
+func (t *turn) exercise(ctx context.Context) error {
+	var failing error
+	err := t.phase(ctx, "exercise", func(ctx context.Context) (string, error) {
+		var result *traffic.ExerciseResult
+		switch {
+		case t.r.window != nil:
+			t.r.window.wait(ctx, t)
+			return "by hand", ctx.Err()
+		case len(t.r.Command) > 0:
+			result, failing = t.s.runCommand(ctx, t)
+		default:
+			result, failing = t.s.runExercise(ctx, t)
+		}
+		t.s.update(t.it, func() { t.it.Exercise = result })
+		if result == nil {
+			return "", nil
+		}
+		return result.Name, nil
+	})
+	if err != nil {
+		return err
+	}
+	if crashes := t.s.takeCrashes(); len(crashes) > 0 && failing == nil {
+		failing = failed(control.ExitEnvironment, traffic.Failure{
+			Phase: "exercise", Service: crashes[0].service, What: crashes[0].what, Output: crashes[0].tail, Hint: "devloop status",
+		})
+	}
+	return failing
+}
+
+func (t *turn) quiet(ctx context.Context) (string, error) {
+	w := t.s.config().Window
+	return t.s.wire.quiet(ctx, orDefault(w.Quiet, 50*time.Millisecond), orDefault(w.Drain, 2*time.Second))
+}
+
+func (t *turn) seal(ctx context.Context) (string, error) {
+	if err := t.s.wire.seal(ctx, t.window, t.it, t.s.identities()); err != nil {
+		return "", failed(control.ExitEnvironment, traffic.Failure{Phase: "seal", What: err.Error(), Hint: sealHint(err)})
+	}
+	t.s.update(t.it, func() { t.it.Snapshot = t.window.snapshot.ID() })
+	return t.it.Snapshot, nil
+}
+
+func (t *turn) dissect(ctx context.Context) (string, error) {
+	d, err := t.window.snapshot.Dissect(ctx, DissectOptions())
+	if err != nil {
+		return "", failed(control.ExitEnvironment, traffic.Failure{Phase: "dissect", What: err.Error(), Hint: "devloop snapshot verify " + t.it.ID})
+	}
+	t.window.dissection = d
+	t.s.label(d, t.it)
+	if err := t.window.snapshot.WriteDissection(ctx, d); err != nil {
+		return "", failed(control.ExitEnvironment, traffic.Failure{Phase: "dissect", What: err.Error(), Hint: sealHint(err)})
+	}
+	t.s.rows.put(t.it.ID, d)
+	t.s.update(t.it, func() {
+		t.it.Calls = len(d.Calls)
+		account := d.Account
+		t.it.Account = &account
+	})
+	return fmt.Sprintf("%d calls, %d connections, %d packets", len(d.Calls), len(d.Connections), d.Account.Packets), nil
+}
+
+func (t *turn) judge(context.Context) (string, error) {
+	t.s.judge(t.it, t.suite, t.window.dissection, t.window.began, t.window.ended, t.r.RunRequest)
+	return fmt.Sprintf("%d checks", len(t.it.Checks)), nil
+}
+
+// state is how the iteration ended.
+func (t *turn) state() string {
+	if t.it.Failure != nil && t.it.Verdict == "" {
+		return "failed"
+	}
+	return "done"
+}
+
+// judge evaluates the checks and settles verdict and exit code.
+func (s *Session) judge(it *traffic.Iteration, suite *assertions.Suite, d *traffic.Dissection, began, ended int64, r control.RunRequest) {
+	name := ""
+	if it.Exercise != nil {
+		name = it.Exercise.Name
+	}
+	current := ofRevision(d, it.Revision)
+	results := suite.Check(assertions.Input{
+		Dissection: current, WindowStart: began, WindowEnd: ended, Identities: s.identities(), Exercise: name,
+	}, assertions.CheckOptions{Only: r.Checks})
+	for i := range results {
+		if rel, err := filepath.Rel(s.workspace, results[i].File); err == nil && results[i].File != "" {
+			results[i].File = filepath.ToSlash(rel)
+		}
+	}
+	verdict, exit := assertions.Summary(results, r.AllowInconclusive)
+	s.update(it, func() { it.Checks, it.Verdict, it.ExitCode = results, verdict, exit })
+}
+
+// ofRevision leaves out the calls and connections that another build served: they say nothing of this revision.
+func ofRevision(d *traffic.Dissection, revision string) *traffic.Dissection {
+	if revision == "" {
+		return d
+	}
+	current := *d
+	current.Calls = slices.DeleteFunc(slices.Clone(d.Calls), func(c *traffic.Call) bool { return c.Revision != revision })
+	current.Connections = slices.DeleteFunc(slices.Clone(d.Connections), func(c *traffic.Connection) bool { return c.Revision != revision })
+	return &current
+}
+
+// label writes the revision on every call and connection whose two ends ran its builds.
+func (s *Session) label(d *traffic.Dissection, it *traffic.Iteration) {
+	current := func(w *traffic.Workload) bool { return w.Build == "" || it.Builds[w.Service] == w.Build }
+	for _, c := range d.Calls {
+		if current(&c.Src.Workload) && current(&c.Dst.Workload) {
+			c.Revision = it.Revision
+		}
+	}
+	for _, c := range d.Connections {
+		if current(&c.Src.Workload) && current(&c.Dst.Workload) {
+			c.Revision = it.Revision
+		}
+	}
+}
+
+// update changes the iteration under the lock: readers see it whole.
+func (s *Session) update(_ *traffic.Iteration, change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+// finish closes an iteration's books.
+func (s *Session) finish(it *traffic.Iteration, state string, r *request) {
+	s.mu.Lock()
+	it.State, it.Ended = state, time.Now().UnixNano()
+	if it.Failure == nil && state == "done" {
+		it.Phase = "done"
+	}
+	s.current = nil
+	if state != "cancelled" {
+		s.recent = append(s.recent, it)
+		if extra := len(s.recent) - keepIterations; extra > 0 {
+			s.recent = slices.Delete(s.recent, 0, extra)
+		}
+	}
+	s.mu.Unlock()
+	if err := s.persist(it); err != nil {
+		s.log.Warn("an iteration was not written down", "iteration", it.ID, "err", err)
+	}
+	if _, err := s.store.Retain(); err != nil {
+		s.log.Warn("old snapshots were not removed", "err", err)
+	}
+	s.publish(r, control.Event{Iteration: it})
+}
+
+// graver is the one of two exit codes that comes first in the stated precedence. A wrapped command's own code counts
+// when nothing of ours is graver.
+func graver(a, b int) int {
+	order := []int{control.ExitInterrupt, control.ExitTimeout, control.ExitBug, control.ExitUsage, control.ExitEnvironment, control.ExitFail, control.ExitInconclusive}
+	for _, code := range order {
+		if a == code || b == code {
+			return code
+		}
+	}
+	return max(a, b)
+}
+
+// revisionNow names what serves: a new revision when any build differs from the last one named.
+func (s *Session) revisionNow() (string, map[string]string) {
+	builds := map[string]string{}
+	for name, b := range s.served {
+		builds[name] = b.ID
+	}
+	if !maps.Equal(builds, s.state.Builds) {
+		s.state.Revision++
+		s.state.Builds = builds
+	}
+	return fmt.Sprintf("r%d", s.state.Revision), maps.Clone(builds)
+}
+
+func orDefault(d config.Duration, otherwise time.Duration) time.Duration {
+	if d <= 0 {
+		return otherwise
+	}
+	return time.Duration(d)
+}
+
+// clip cuts long output at a line, in front: the compiler's first errors matter most.
+func clip(output string, limit int) string {
+	if len(output) <= limit {
+		return output
+	}
+	cut := []byte(output)[:limit]
+	if i := bytes.LastIndexByte(cut, '\n'); i > 0 {
+		cut = cut[:i]
+	}
+	return string(cut) + "\n… (cut)"
+}
+
+// sealHint is the next command where a full disk stopped the sealing.
+func sealHint(err error) string {
+	if errors.Is(err, syscall.ENOSPC) {
+		return "devloop snapshot list shows what is kept; devloop snapshot delete ID makes room, storage: in devloop.yaml bounds it"
+	}
+	return "devloop doctor"
+}
+
+// endWindowQuietly lets go of a window that an ended iteration left open.
+func (s *Session) endWindowQuietly(w *openWindow) {
+	if w != nil && w.snapshot == nil {
+		w.release()
+	}
+}

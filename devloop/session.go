@@ -1,0 +1,292 @@
+package devloop
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/devloop-io/devloop/devloop/watch"
+	"github.com/devloop-io/devloop/internal/config"
+	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/localenv"
+	"github.com/devloop-io/devloop/store"
+	"github.com/devloop-io/devloop/traffic"
+	"github.com/devloop-io/devloop/traffic/redact"
+)
+
+// Options are what a session needs to know.
+type Options struct {
+	Workspace string // absolute
+	Version   string
+	Log       *slog.Logger
+	Source    string // "" chooses the best, else tap or afpacket; for tests and for doctor's advice
+	Wrap      WrapSource
+}
+
+// Session is one workspace attached to one environment. Make it with [New], run it with [Session.Run], and end it with
+// [Session.Close]. Its other methods are the API that the daemon serves; they may be called from any goroutine.
+type Session struct {
+	workspace string
+	version   string
+	log       *slog.Logger
+	options   Options
+	store     *store.Store
+	started   time.Time
+	requests  chan *request
+	ended     chan struct{}
+
+	mu       sync.Mutex
+	cfg      *config.Config
+	sources  *sources
+	env      *localenv.Env
+	wire     *wire
+	served   map[string]build // what runs now
+	stale    map[string]bool  // services whose sources are newer than what runs
+	reload   bool             // devloop.yaml changed
+	follow   bool             // saves start iterations
+	state    state
+	current  *traffic.Iteration
+	recent   []*traffic.Iteration // finished, oldest first, bounded
+	window   *window              // opened by hand
+	watchers map[int]func(control.Event)
+	nextID   int
+	crashes  []crash
+	rows     *rowCache
+}
+
+// state is what is remembered from one daemon to the next.
+type state struct {
+	Iteration int               `json:"iteration"`
+	Revision  int               `json:"revision"`
+	Builds    map[string]string `json:"builds,omitempty"`
+}
+
+const keepIterations = 100
+
+// New opens a workspace: its devloop.yaml and its store. Nothing is started.
+func New(o Options) (*Session, error) {
+	cfg, err := config.Load(o.Workspace)
+	if err != nil {
+		return nil, err
+	}
+	st, err := store.Open(filepath.Join(o.Workspace, ".devloop"), storeOptions(cfg))
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{
+		workspace: o.Workspace, version: o.Version, log: o.Log, options: o, store: st, cfg: cfg,
+		started: time.Now(), requests: make(chan *request), ended: make(chan struct{}),
+		served: map[string]build{}, stale: map[string]bool{}, watchers: map[int]func(control.Event){}, rows: newRowCache(),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if err := s.remember(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func storeOptions(cfg *config.Config) store.Options {
+	return store.Options{
+		MaxSize: int64(cfg.Storage.Snapshots), MaxAge: time.Duration(cfg.Storage.MaxAge),
+		Redact: redact.Options{Headers: cfg.Redact.Headers, Keys: cfg.Redact.Keys},
+	}
+}
+
+func (s *Session) stateDir() string { return filepath.Join(s.workspace, ".devloop") }
+
+// remember reads the counters and the iterations of earlier daemons.
+func (s *Session) remember() error {
+	b, err := os.ReadFile(filepath.Join(s.stateDir(), "state.json"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read the session's state: %w", err)
+	}
+	if len(b) > 0 {
+		if err := json.Unmarshal(b, &s.state); err != nil {
+			s.log.Warn("the session's state is unreadable; counting begins again", "err", err)
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(s.stateDir(), "iterations", "i*.json"))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		var it traffic.Iteration
+		if b, err := os.ReadFile(f); err == nil && json.Unmarshal(b, &it) == nil {
+			s.recent = append(s.recent, &it)
+			s.state.Iteration = max(s.state.Iteration, number(it.ID))
+		}
+	}
+	slices.SortFunc(s.recent, func(a, b *traffic.Iteration) int { return number(a.ID) - number(b.ID) })
+	return nil
+}
+
+// number is the 12 of "i12".
+func number(id string) int {
+	var n int
+	_, _ = fmt.Sscanf(strings.TrimLeft(id, "ir"), "%d", &n) // 0 for anything else
+	return n
+}
+
+// persist writes the counters, and a finished iteration.
+func (s *Session) persist(it *traffic.Iteration) error {
+	s.mu.Lock()
+	counters, err := json.Marshal(s.state)
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(s.stateDir(), "state.json"), counters); err != nil {
+		return err
+	}
+	if it == nil {
+		return nil
+	}
+	b, err := json.Marshal(it)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(s.stateDir(), "iterations")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the folder for iterations: %w", err)
+	}
+	_ = os.Remove(filepath.Join(dir, fmt.Sprintf("i%d.json", number(it.ID)-keepIterations))) // usually absent
+	return writeFile(filepath.Join(dir, it.ID+".json"), b)
+}
+
+// writeFile writes beside and renames, so that a reader never sees half a file.
+func writeFile(path string, b []byte) error {
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// Close ends the services and the capture and removes what was made for them. Call it after [Session.Run] returned.
+func (s *Session) Close(ctx context.Context) error {
+	s.mu.Lock()
+	env, wire := s.env, s.wire
+	s.env, s.wire = nil, nil
+	s.served = map[string]build{}
+	s.mu.Unlock()
+	var errs []error
+	if wire != nil {
+		errs = append(errs, wire.stop())
+	}
+	if env != nil {
+		errs = append(errs, env.Down(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// note marks what a batch of saves makes stale and returns the files that matter.
+func (s *Session) note(b watch.Batch) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b.Overflow {
+		for name := range s.cfg.Services {
+			s.stale[name] = true
+		}
+		return []string{"(too many changes to name)"}
+	}
+	var matter []string
+	for _, p := range b.Paths {
+		isConfig := filepath.Join(s.workspace, filepath.FromSlash(p)) == s.cfg.Path
+		isCheck := watch.Match(s.cfg.Checks, p)
+		var touched []string
+		if s.sources != nil {
+			touched = s.sources.touched([]string{p})
+		}
+		for _, name := range touched {
+			s.stale[name] = true
+		}
+		s.reload = s.reload || isConfig
+		if isConfig || isCheck || len(touched) > 0 {
+			matter = append(matter, path.Clean(p))
+		}
+	}
+	return matter
+}
+
+func (s *Session) following() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.follow
+}
+
+// exercising reports whether the running iteration has reached the exercise: from there on it finishes.
+func (s *Session) exercising() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == nil {
+		return false
+	}
+	switch s.current.Phase {
+	case "start", "build", "deploy":
+		return false
+	}
+	return true
+}
+
+// staleServices are those to build now, sorted: what a save touched, and what has never been built.
+func (s *Session) staleServices() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := map[string]bool{}
+	maps.Copy(names, s.stale)
+	for name := range s.cfg.Services {
+		if _, ok := s.served[name]; !ok {
+			names[name] = true
+		}
+	}
+	maps.DeleteFunc(names, func(name string, _ bool) bool { _, known := s.cfg.Services[name]; return !known })
+	return slices.Sorted(maps.Keys(names))
+}
+
+// publish tells everyone who listens how the running iteration stands.
+func (s *Session) publish(r *request, e control.Event) {
+	s.mu.Lock()
+	listeners := slices.Collect(maps.Values(s.watchers))
+	if e.Iteration != nil {
+		copied := *e.Iteration
+		copied.Ledger = slices.Clone(copied.Ledger)
+		e.Iteration = &copied
+	}
+	s.mu.Unlock()
+	if r != nil && r.events != nil {
+		r.events(e)
+	}
+	for _, tell := range listeners {
+		tell(e)
+	}
+}
+
+// Listen calls tell for every event until the returned function is called. tell must not block.
+func (s *Session) Listen(tell func(control.Event)) (stop func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := s.nextID
+	s.nextID++
+	s.watchers[id] = tell
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.watchers, id)
+	}
+}

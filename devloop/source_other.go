@@ -1,0 +1,17 @@
+//go:build !linux
+
+package devloop
+
+import (
+	"errors"
+	"log/slog"
+	"runtime"
+
+	"github.com/devloop-io/devloop/capture"
+	"github.com/devloop-io/devloop/localenv"
+)
+
+// openSource says that there is none on this operating system.
+func openSource(*localenv.Env, *targets, string, *slog.Logger) (capture.Source, string, error) {
+	return nil, "", errors.New("capture is not supported on " + runtime.GOOS + ": it needs Linux")
+}

@@ -1,0 +1,96 @@
+//go:build linux
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// BenchmarkSaveToVerdict saves one changed service of the shop and waits for the verdict, with a warm build cache. It
+// prints the median ledger, and the two figures that are bounded as ratios to their bounds: 2 s for all of it, 300 ms for
+// what is neither the compiler nor the exercise.
+func BenchmarkSaveToVerdict(b *testing.B) {
+	w := shop(b)
+	if code, stdout, stderr := w.devloop("up", "--detach"); code != 0 {
+		b.Fatalf("devloop up: exit %d\n%s%s", code, stdout, stderr)
+	}
+	dir, err := filepath.EvalSymlinks(w.dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	socket, err := control.SocketPath(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := control.NewClient(socket)
+	file := filepath.Join(w.dir, catalogueFile)
+	source, err := os.ReadFile(file)
+	if err != nil {
+		b.Fatal(err)
+	}
+	save := func(n int) (*traffic.Iteration, time.Duration) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		before, err := c.Verdict(ctx, control.IterationRequest{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		text := strings.Replace(string(source), "package catalogue\n", fmt.Sprintf("package catalogue\n\nvar Saved = %d\n", n), 1)
+		began := time.Now()
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			b.Fatal(err)
+		}
+		it, err := c.Wait(ctx, control.WaitRequest{After: before.ID}, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		took := time.Since(began)
+		if it.Verdict != traffic.Pass || !slices.Equal(it.Changed, []string{"catalogue"}) {
+			b.Fatalf("%s, restarted %v, failure %+v\n%s", it.Verdict, it.Changed, it.Failure, explain(not(it, traffic.Pass)))
+		}
+		return it, took
+	}
+	save(-1) // warms the build cache
+	var totals, rest []float64
+	phases := map[string][]float64{}
+	for n := range max(b.N, 7) {
+		it, took := save(n)
+		other := took.Seconds() * 1000
+		for _, p := range it.Ledger {
+			ms := float64(p.NS) / 1e6
+			phases[p.Phase] = append(phases[p.Phase], ms)
+			if p.Phase == "build" || p.Phase == "exercise" {
+				other -= ms
+			}
+		}
+		phases["notice"] = append(phases["notice"], took.Seconds()*1000-float64(it.Ended-it.Started)/1e6)
+		totals, rest = append(totals, took.Seconds()*1000), append(rest, other)
+	}
+	for _, name := range []string{"notice", "build", "deploy", "open", "exercise", "quiet", "seal", "dissect", "judge"} {
+		b.ReportMetric(median(phases[name]), name+"-ms")
+	}
+	b.ReportMetric(median(totals), "total-ms")
+	b.ReportMetric(median(totals)/2000, "total/2s")
+	b.ReportMetric(median(rest), "rest-ms")
+	b.ReportMetric(median(rest)/300, "rest/300ms")
+	b.ReportMetric(0, "ns/op")
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Clone(values)
+	slices.Sort(sorted)
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[len(sorted)/2]
+}

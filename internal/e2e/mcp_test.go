@@ -1,0 +1,102 @@
+//go:build linux
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// TestAgentMendsABug is the loop as an agent sees it: a scripted MCP client plants a bug in a file, runs the loop, reads
+// the verdict and its evidence, mends the file, and gets a pass.
+func TestAgentMendsABug(t *testing.T) {
+	w := shop(t)
+	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
+	defer cancel()
+	progressed := 0
+	client := mcp.NewClient(&mcp.Implementation{Name: "scripted", Version: "1"}, &mcp.ClientOptions{
+		ProgressNotificationHandler: func(context.Context, *mcp.ProgressNotificationClientRequest) { progressed++ },
+	})
+	session, err := client.Connect(ctx, &mcp.CommandTransport{Command: w.command(ctx, "mcp")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+
+	w.edit(catalogueFile, `"price"`, `"amount"`)
+	var run struct {
+		Verdict   string
+		Done      bool
+		Attention []struct{ Name, Verdict string }
+	}
+	call(t, ctx, session, "loop_run", map[string]any{}, &run)
+	if run.Verdict != "fail" || run.Done || len(run.Attention) == 0 || run.Attention[0].Name != "goods have a price" {
+		t.Fatalf("with the bug: %+v", run)
+	}
+	if progressed == 0 {
+		t.Error("loop_run reported no progress")
+	}
+	var evidence struct {
+		Calls []map[string]any
+		Note  string
+		PCAP  string
+	}
+	call(t, ctx, session, "evidence_get", map[string]any{"check": run.Attention[0].Name}, &evidence)
+	if len(evidence.Calls) == 0 || evidence.PCAP == "" || evidence.Note == "" {
+		t.Errorf("evidence: %+v", evidence)
+	}
+	var rows struct {
+		Total int
+		Rows  []map[string]any
+	}
+	call(t, ctx, session, "traffic_query", map[string]any{"kfl": `http && dst.service.name == "catalogue"`, "limit": 2}, &rows)
+	if rows.Total == 0 || len(rows.Rows) != 2 {
+		t.Errorf("traffic_query: %d rows of %d", len(rows.Rows), rows.Total)
+	}
+	var one struct{ Call map[string]any }
+	call(t, ctx, session, "traffic_get", map[string]any{"id": rows.Rows[0]["id"]}, &one)
+	if one.Call["resp_headers"] == nil {
+		t.Errorf("traffic_get: %v", one.Call)
+	}
+	var tried struct{ Verdict string }
+	call(t, ctx, session, "check_expression", map[string]any{"on": `http && dst.service.name == "catalogue"`, "expect": "none(status_code == 418)"}, &tried)
+	if tried.Verdict != "pass" {
+		t.Errorf("check_expression: %+v", tried)
+	}
+
+	w.edit(catalogueFile, `"amount"`, `"price"`)
+	call(t, ctx, session, "loop_run", map[string]any{}, &run)
+	if run.Verdict != "pass" || !run.Done {
+		t.Fatalf("mended: %+v", run)
+	}
+	var status struct{ Running bool }
+	call(t, ctx, session, "loop_status", map[string]any{}, &status)
+	if !status.Running {
+		t.Error("loop_status says that nothing runs")
+	}
+}
+
+// call calls a tool and decodes its structured answer.
+func call(t *testing.T, ctx context.Context, session *mcp.ClientSession, tool string, arguments map[string]any, answer any) {
+	t.Helper()
+	params := &mcp.CallToolParams{Name: tool, Arguments: arguments}
+	params.SetProgressToken(tool)
+	result, err := session.CallTool(ctx, params)
+	if err != nil {
+		t.Fatalf("%s: %v", tool, err)
+	}
+	b, err := json.Marshal(result.StructuredContent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result.IsError {
+		text, _ := json.Marshal(result.Content)
+		t.Fatalf("%s: %s", tool, text)
+	}
+	if err := json.Unmarshal(b, answer); err != nil {
+		t.Fatalf("%s answered %s: %v", tool, b, err)
+	}
+}
