@@ -4,6 +4,7 @@ SHELL := /bin/bash
 
 BIN     := $(CURDIR)/bin/devloop
 SHOP    := examples/shop
+RIGHTS  := cap_bpf,cap_perfmon,cap_net_admin,cap_net_raw,cap_sys_admin,cap_dac_override
 TOOLS   := $(HOME)/.cache/devloop/bin
 STATICCHECK := v0.8.2
 export CGO_ENABLED ?= 0
@@ -27,8 +28,8 @@ rights:
 	@if [ "$$(uname -s)" = Linux ] && [ "$$(id -u)" != 0 ] && ! getcap $(BIN) 2>/dev/null | grep -q cap_bpf; then \
 		echo "devloop captures the packets of the services that it runs, each in a network namespace of its own."; \
 		echo "That takes rights which only root can give to the binary, once per build:"; \
-		echo "  sudo setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon,cap_sys_admin,cap_sys_ptrace,cap_dac_override+ep $(BIN)"; \
-		sudo setcap cap_net_admin,cap_net_raw,cap_bpf,cap_perfmon,cap_sys_admin,cap_sys_ptrace,cap_dac_override+ep $(BIN) || \
+		echo "  sudo setcap $(RIGHTS)=ep $(BIN)"; \
+		sudo setcap $(RIGHTS)=ep $(BIN) || \
 		echo "going on without: 'bin/devloop doctor' says what works"; \
 	fi
 
