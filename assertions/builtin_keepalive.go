@@ -43,7 +43,7 @@ var keepaliveLost = builtin{
 			f.examples = append(f.examples, on...)
 			var fresh []int
 			for _, i := range on {
-				if calls[i].Index == 0 {
+				if opensConnection(&rows[i], calls[i]) {
 					fresh = append(fresh, i)
 				}
 			}

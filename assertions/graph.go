@@ -40,14 +40,16 @@ func (s *selection) selectedCalls() (calls []*traffic.Call, row map[*traffic.Cal
 	byConn := map[uint64]int{}
 	for i := range s.rows {
 		if c := s.rows[i].Call; c != nil {
-			calls = append(calls, c)
-			row[c] = i
+			if c.Protocol != traffic.ProtoTLS { // a handshake carries no calls that can be seen
+				calls = append(calls, c)
+				row[c] = i
+			}
 		} else {
 			byConn[s.rows[i].Conn.ID] = i
 		}
 	}
 	for _, c := range s.calls {
-		if _, done := row[c]; done {
+		if _, done := row[c]; done || c.Protocol == traffic.ProtoTLS {
 			continue
 		}
 		if i, ok := byConn[c.ConnID]; ok {
@@ -67,7 +69,7 @@ func reuseRatio(s *selection, t *term) (result, error) {
 		return r, nil
 	}
 	for _, c := range calls {
-		if c.Index == 0 {
+		if opensConnection(&s.rows[row[c]], c) {
 			e.misses = append(e.misses, row[c])
 		} else {
 			e.hits = append(e.hits, row[c])
@@ -78,6 +80,11 @@ func reuseRatio(s *selection, t *term) (result, error) {
 		e.low, e.high, e.exact = e.value, e.value, true
 	}
 	return r, nil
+}
+
+// opensConnection reports whether a connection was opened for a call: it is the first on one that began in this window.
+func opensConnection(r *filter.Row, c *traffic.Call) bool {
+	return c.Index == 0 && (r.Conn == nil || r.Conn.Opened)
 }
 
 func amplification(s *selection, t *term) (result, error) {

@@ -139,7 +139,7 @@ var callFields = map[string]bool{"calls": true, "conn_calls": true, "window_call
 func scopeOf(on *filter.Filter, x *expectation, kind filter.Kind) scope {
 	s := scope{on: on, streams: kind&filter.Calls != 0, encrypted: kind&filter.Calls != 0}
 	if x.uses("reuse_ratio", "amplification") {
-		s.streams = true
+		s.streams, s.encrypted = true, true
 	}
 	fields := append([]string(nil), x.fields...)
 	for _, f := range on.Fields() {
