@@ -89,6 +89,7 @@ func (c *Cmd) start() error {
 		return err
 	}
 	c.cmd, cmd.Stdin, cmd.ExtraFiles = cmd, c.Stdin, c.ExtraFiles
+	cmd.WaitDelay = time.Second // for input that nobody reads to its end
 	child, err := c.openOutputs()
 	if err != nil {
 		return err

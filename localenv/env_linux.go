@@ -461,9 +461,12 @@ func (e *Env) fillProgram(prog *program, u *unit, argv []string, env map[string]
 	vars := values(u.name, data, peers)
 	var changed []string
 	for i, word := range argv {
-		filled, err := fill(word, vars)
-		if err != nil {
-			return fmt.Errorf("command: %w", err)
+		filled := word
+		if u.kind != traffic.KindExercise { // whose words are the user's own: go list -f '{{.Dir}}'
+			var err error
+			if filled, err = fill(word, vars); err != nil {
+				return fmt.Errorf("command: %w", err)
+			}
 		}
 		if argv[i] = e.rewrite(u.name, filled, peers); argv[i] != filled && !slices.Contains(changed, "its arguments") {
 			changed = append(changed, "its arguments")

@@ -503,6 +503,14 @@ func TestCommandReachesServicesAndEndsWithItsTree(t *testing.T) {
 		}
 	}
 
+	// The words of a command are not ours to fill in, and its input is copied.
+	out.Reset()
+	cmd = e.Command(t.Context(), ExerciseName, "/bin/sh", "-c", "echo '{{.Dir}}'; cat")
+	cmd.Stdin, cmd.Stdout = strings.NewReader("from stdin"), &out
+	if err := cmd.Run(); err != nil || out.String() != "{{.Dir}}\nfrom stdin" {
+		t.Errorf("got %q, %v", out.String(), err)
+	}
+
 	// A process that was left behind holds the output open; the end of the command ends it.
 	began := time.Now()
 	cmd = e.Command(t.Context(), ExerciseName, "/bin/sh", "-c", "sleep 1000 & exit 0")
