@@ -23,6 +23,7 @@ const (
 // Parser is the state of one socket pair. Exported for checkpoints.
 type Parser struct {
 	Waiting []query // in order of their questions
+	Leave   bool    // the client has closed its half
 }
 
 // query is a question that waits for its answer.
@@ -225,9 +226,11 @@ func (p *Parser) Gap(protocol.Host, protocol.Side, int64, protocol.Mark) {}
 
 // Closed implements [protocol.Parser].
 func (p *Parser) Closed(h protocol.Host, from protocol.Side, at protocol.Mark) {
-	if from == protocol.Server {
-		p.give(h, len(p.Waiting), traffic.StateUnanswered, traffic.ErrorClosed, at.Time)
+	if from == protocol.Client {
+		p.Leave = true
+		return
 	}
+	p.End(h, protocol.End{Mark: at, By: from})
 }
 
 // End implements [protocol.Parser].
@@ -236,7 +239,7 @@ func (p *Parser) End(h protocol.Host, e protocol.End) {
 	switch {
 	case e.Dropped:
 		state, why = traffic.StateOpen, ""
-	case e.By == protocol.Client:
+	case e.By == protocol.Client || p.Leave:
 		why = traffic.ErrorCancelled
 	case e.Reset:
 		why = traffic.ErrorReset

@@ -41,6 +41,9 @@ func (p *Parser) request(h protocol.Host, s *half, head []byte, first, last prot
 	x.Request.Add(first)
 	x.Request.Add(last)
 	c.Method = method
+	if p.cutHead {
+		web.BodyError = "headers are missing"
+	}
 	c.Path, web.Query = splitTarget(target)
 	web.Version, web.Host = version, f.host
 	web.RequestHeaders, web.RequestHeadersSize = f.headers, len(head)
@@ -101,6 +104,9 @@ func (p *Parser) response(h protocol.Host, s *half, head []byte, first, last pro
 	x.Response.Add(last)
 	x.ResponseBegun = true
 	c.Status, web.Reason = status, reason
+	if p.cutHead {
+		web.BodyError = "headers are missing"
+	}
 	web.ResponseHeaders, web.ResponseHeadersSize = f.headers, len(head)
 	x.ResponseCoding = f.coding
 	switched := status == 101 || c.Method == "CONNECT" && status >= 200 && status < 300

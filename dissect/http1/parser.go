@@ -33,8 +33,10 @@ type Parser struct {
 	Sides [2]half
 	Open  []*exchange // in order of their requests; a response belongs to the first one without
 	Count int
+	Leave bool // the client has closed its half
 
-	free []*exchange
+	free    []*exchange
+	cutHead bool // the head at hand ends at a gap
 }
 
 // half is one direction.
@@ -453,13 +455,14 @@ func (p *Parser) Salvage(h protocol.Host, from protocol.Side, v *protocol.View) 
 		return 0
 	}
 	s.Scanned = 0
+	p.cutHead = true
+	defer func() { p.cutHead = false }()
 	if from == protocol.Client {
 		p.request(h, s, v.Data[:end], v.At(0), v.At(end-1))
 	} else {
 		p.response(h, s, v.Data[:end], v.At(0), v.At(end-1))
 	}
 	if x := p.current(from); x != nil && s.At != atHead && s.At != atWaiting {
-		x.Call.HTTP.BodyError = "headers are missing"
 		p.messageEnd(h, from) // where it ends is not known: the next message is looked for
 	}
 	return end
@@ -522,7 +525,8 @@ func (p *Parser) size(x *exchange, from protocol.Side, n int64) {
 // Closed implements [protocol.Parser].
 func (p *Parser) Closed(h protocol.Host, from protocol.Side, at protocol.Mark) {
 	if from == protocol.Client {
-		return // a client may close its half and wait
+		p.Leave = true // and may still wait
+		return
 	}
 	if p.Sides[protocol.Server].At == atUntilClose {
 		p.messageEnd(h, protocol.Server)
@@ -568,7 +572,7 @@ func (p *Parser) judge(x *exchange, e protocol.End) {
 		c.State = traffic.StateUnanswered
 	}
 	switch {
-	case e.By == protocol.Client:
+	case e.By == protocol.Client || p.Leave:
 		c.Error = traffic.ErrorCancelled
 	case e.Reset:
 		c.Error = traffic.ErrorReset

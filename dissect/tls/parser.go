@@ -38,6 +38,7 @@ type Parser struct {
 	Answer  protocol.Span
 	Hello   bool // ServerHello was seen
 	Count   int
+	Leave   bool // the client has closed its half
 }
 
 // half is one direction.
@@ -202,9 +203,11 @@ func (p *Parser) Gap(h protocol.Host, from protocol.Side, n int64, at protocol.M
 
 // Closed implements [protocol.Parser].
 func (p *Parser) Closed(h protocol.Host, from protocol.Side, at protocol.Mark) {
-	if from == protocol.Server {
-		p.finish(h, traffic.StateUnanswered, traffic.ErrorClosed, at.Time)
+	if from == protocol.Client {
+		p.Leave = true
+		return
 	}
+	p.End(h, protocol.End{Mark: at, By: from})
 }
 
 // End implements [protocol.Parser].
@@ -213,7 +216,7 @@ func (p *Parser) End(h protocol.Host, e protocol.End) {
 	switch {
 	case e.Dropped:
 		state, why = traffic.StateOpen, ""
-	case e.By == protocol.Client:
+	case e.By == protocol.Client || p.Leave:
 		why = traffic.ErrorCancelled
 	case e.Reset:
 		why = traffic.ErrorReset
