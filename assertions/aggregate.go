@@ -86,7 +86,7 @@ func aggregates() []aggregate {
 			doc:     "Every row makes P true. Rows that lack an optional field of P are left out.",
 			example: `all("x-request-id" in request.headers)`, required: 1, params: []parameter{predicate}, result: always(cel.BoolType), evaluate: all},
 		{name: "any", signature: "any(P)", section: sectionQuantifiers, doc: "At least one row makes P true.",
-			example: `any(status_code == 201)`, required: 1, params: []parameter{predicate}, result: always(cel.BoolType), evaluate: any_},
+			example: `any(status_code == 201)`, required: 1, params: []parameter{predicate}, result: always(cel.BoolType), evaluate: anyRow},
 		{name: "count", signature: "count(P)", section: sectionQuantifiers, unit: "rows", doc: "How many rows make P true; count() counts all.",
 			example: `count(method == "POST") <= 1`, params: []parameter{predicate}, result: always(estimateInt), evaluate: count},
 		{name: "ratio", signature: "ratio(P)", section: sectionQuantifiers, unit: "0..1",
@@ -154,8 +154,8 @@ func all(s *selection, t *term) (result, error) {
 	return r, err
 }
 
-// any holds from the first row that makes P true; a row that lacks the field does not.
-func any_(s *selection, t *term) (result, error) {
+// anyRow holds from the first row that makes P true; a row that lacks the field does not.
+func anyRow(s *selection, t *term) (result, error) {
 	yes, _, open, _, err := s.split(t.args[0].row)
 	r := result{n: len(s.rows), hits: yes, open: open, shown: fmt.Sprintf("%d of %d", len(yes), len(s.rows))}
 	r.value = threeValued(len(yes) > 0, len(open) == 0 && !s.hidden)

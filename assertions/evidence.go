@@ -33,13 +33,13 @@ func (s *selection) evidenceOf(rows []int, ordered bool, limit int) []traffic.Ev
 
 func evidenceFor(r *filter.Row) traffic.Evidence {
 	if c := r.Call; c != nil {
-		return traffic.Evidence{Call: c.ID, Connection: c.ConnID, Packets: span2(c.RequestPackets, c.ResponsePackets), Summary: describeCall(c)}
+		return traffic.Evidence{Call: c.ID, Connection: c.ConnID, Packets: cover(c.RequestPackets, c.ResponsePackets), Summary: describeCall(c)}
 	}
 	return traffic.Evidence{Connection: r.Conn.ID, Packets: r.Conn.Packets, Summary: describeConnection(r.Conn)}
 }
 
-// span2 covers two packet ranges, of which either may be empty.
-func span2(a, b traffic.PacketRange) traffic.PacketRange {
+// cover covers two packet ranges, of which either may be empty.
+func cover(a, b traffic.PacketRange) traffic.PacketRange {
 	switch {
 	case a.First == 0:
 		return b

@@ -8,7 +8,7 @@ import (
 )
 
 // CheckExpression compiles an expression that stands in no file and evaluates it over a window. An error is a mistake in one
-// of the two texts, and shows the place; an empty on selects every call.
+// of the two texts, and shows the place; an empty on selects everything.
 func CheckExpression(on, expect string, in Input) (traffic.CheckResult, error) {
 	c := &check{spec: Check{Name: "expression", On: on, Expect: expect, Severity: SeverityError, Confidence: DefaultConfidence}}
 	var err error

@@ -126,6 +126,7 @@ func TestUnknownNeverContradicts(t *testing.T) {
 		`then(status_code == 503, status_code == 200, duration("1s"))`, `never_after(status_code == 503, status_code == 503, duration("5s"))`,
 		`!(max(latency) < duration("80ms")) || count() > 100`, `mean(latency) < duration("1s")`,
 	}
+	reached := map[traffic.Verdict]int{}
 	for round := range 60 {
 		var calls []*traffic.Call
 		for i := range 5 + r.IntN(12) {
@@ -159,12 +160,18 @@ func TestUnknownNeverContradicts(t *testing.T) {
 				verdicts = append(verdicts, result.Verdict)
 			}
 			for i := range verdicts {
+				reached[verdicts[i]]++
 				for j := range i {
 					if a, b := verdicts[j], verdicts[i]; a == traffic.Pass && b == traffic.Fail || a == traffic.Fail && b == traffic.Pass {
 						t.Errorf("round %d: %s says %v as less and less is known", round, expect, verdicts)
 					}
 				}
 			}
+		}
+	}
+	for _, v := range []traffic.Verdict{traffic.Pass, traffic.Fail, traffic.Inconclusive} {
+		if reached[v] < 100 {
+			t.Errorf("only %d of the verdicts are %s: the property is hardly tried", reached[v], v)
 		}
 	}
 }

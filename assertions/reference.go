@@ -52,7 +52,7 @@ func Reference() string {
 	b.WriteString(referenceIntroduction)
 	b.WriteString("\n## Keys of a check\n\n| key | what it says |\n|---|---|\n")
 	for i, t := 0, reflect.TypeFor[Check](); i < t.NumField(); i++ {
-		fmt.Fprintf(&b, "| `%s` | %s |\n", t.Field(i).Tag.Get("yaml"), cell_(t.Field(i).Tag.Get("jsonschema")))
+		fmt.Fprintf(&b, "| `%s` | %s |\n", t.Field(i).Tag.Get("yaml"), tableCell(t.Field(i).Tag.Get("jsonschema")))
 	}
 	b.WriteString("\nA file may name its `exercise` at the top, and mute built-in checks with `builtin: {rule: reason}`.\n")
 	section := ""
@@ -61,17 +61,17 @@ func Reference() string {
 			section = f.Section
 			fmt.Fprintf(&b, "\n## %s\n\n| function | yields | unit | what it says | example |\n|---|---|---|---|---|\n", section)
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | `%s` |\n", cell_(f.Signature), f.Type, f.Unit, cell_(f.Doc), cell_(f.Example))
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | `%s` |\n", tableCell(f.Signature), f.Type, f.Unit, tableCell(f.Doc), tableCell(f.Example))
 	}
 	b.WriteString("\nFunctions of a baseline answer `error` for now: no baseline is recorded yet.\n")
 	b.WriteString("\n## Built-in checks\n\nThey need no file, gate like any check, and are skipped where there is nothing to judge.\n\n| rule | what it says |\n|---|---|\n")
 	for _, rule := range builtins() {
-		fmt.Fprintf(&b, "| `%s` | %s |\n", rule.name, cell_(rule.doc))
+		fmt.Fprintf(&b, "| `%s` | %s |\n", rule.name, tableCell(rule.doc))
 	}
 	return b.String()
 }
 
-func cell_(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
+func tableCell(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
 
 const referenceIntroduction = "A check selects calls or connections with a filter, `on`, and states what must hold of all of them together, `expect`: CEL over\n" +
 	"the functions below. `P` is a question asked of each row and `x` a value of each row, in the fields of the filter language.\n\n" +
