@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -81,6 +82,13 @@ func TestPostgresRunsAsItsUserInAClosedWorkspace(t *testing.T) {
 			status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", inst.PID))
 			if strings.Contains(string(status), "Uid:\t0\t") {
 				t.Error("it runs as root")
+			}
+			syscall.Kill(inst.PID, syscall.SIGKILL)
+			if x := <-e.Exited(); x.Service != "db" || x.Signal != "killed" {
+				t.Errorf("exit %+v", x)
+			}
+			if err := e.StartDependencies(t.Context()); err != nil {
+				t.Errorf("after it was killed: %v", err)
 			}
 		}
 		mark, _ := os.Stat(filepath.Join(workspace, ".devloop/local/data/db.initialised"))

@@ -282,26 +282,30 @@ func TestNeverReadySaysWhatWasProbed(t *testing.T) {
 	t.Parallel()
 	cfg := shop()
 	s := cfg.Services["payment"]
-	s.Ready = &config.Ready{HTTP: &config.ReadyHTTP{Path: "/missing"}, Timeout: config.Duration(300 * time.Millisecond)}
+	s.Ready = &config.Ready{HTTP: &config.ReadyHTTP{Path: "/missing"}, Timeout: config.Duration(3 * time.Second)}
 	cfg.Services["payment"] = s
 	s = cfg.Services["orders"]
 	s.Ready = &config.Ready{Timeout: config.Duration(200 * time.Millisecond)}
 	cfg.Services["orders"] = s
 	s = cfg.Services["gateway"]
-	s.Ready = &config.Ready{Timeout: config.Duration(200 * time.Millisecond)}
+	s.Ready = &config.Ready{Timeout: config.Duration(3 * time.Second)}
 	s.Env["ADDR"] = "127.0.0.1:8080"
 	cfg.Services["gateway"] = s
 	e := newEnv(t, cfg, false)
+	var wg sync.WaitGroup
 	for _, tc := range []struct{ service, role, want string }{
 		{"payment", "serve", "/missing: it answered 404"},
 		{"orders", "idle", "nothing listens on port 8080"},
 		{"gateway", "serve", "port 8080 of 127.0.0.1 only"},
 	} {
-		_, err := e.Start(t.Context(), tc.service, testBuild(tc.role, ""))
-		if err == nil || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), "not ready after") {
-			t.Errorf("%s: got %v, want %q", tc.service, err, tc.want)
-		}
+		wg.Go(func() {
+			_, err := e.Start(t.Context(), tc.service, testBuild(tc.role, ""))
+			if err == nil || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), "not ready after") {
+				t.Errorf("%s: got %v, want %q", tc.service, err, tc.want)
+			}
+		})
 	}
+	wg.Wait()
 	if n := len(e.Instances()); n != 0 {
 		t.Errorf("%d instances still run", n)
 	}
