@@ -267,8 +267,19 @@ func (p *process) tree() []int {
 	return pids
 }
 
-// portsFree refuses to start a program whose port somebody else holds.
+// portsFree refuses to start a program whose port somebody else holds. In loopback mode no cgroup ends what a killed
+// process started in sessions of its own, as PostgreSQL does: such processes get a moment to notice.
 func (e *Env) portsFree(u *unit) error {
+	err := e.portsTaken(u)
+	for deadline := time.Now().Add(2 * time.Second); err != nil && e.mode != ModeNetNS && time.Now().Before(deadline); {
+		time.Sleep(pollMost)
+		err = e.portsTaken(u)
+	}
+	return err
+}
+
+// portsTaken names the first port that is held, and its holder.
+func (e *Env) portsTaken(u *unit) error {
 	var found []listener
 	read := func() (err error) {
 		found, err = listenersIn("/proc/thread-self/net")
