@@ -148,6 +148,8 @@ func subjectOf(t *term, e *estimate) string {
 func (o *outcome) sure(e *estimate) string {
 	low, high := format(e.typ, e.low), format(e.typ, e.high)
 	switch {
+	case e.sampled && math.IsInf(e.low, -1) && math.IsInf(e.high, 1):
+		return fmt.Sprintf("too few for an interval at %s %%", significant(o.s.confidence*100))
 	case e.sampled:
 		return fmt.Sprintf("between %s and %s at %s %% each way", low, high, significant(o.s.confidence*100))
 	case math.IsInf(e.low, -1) && math.IsInf(e.high, 1):
