@@ -108,6 +108,14 @@ func (e *StartError) Error() string {
 	return s
 }
 
+// LockedError says that another process runs the workspace's local environment.
+type LockedError struct{ PID string }
+
+// Error names the process.
+func (e *LockedError) Error() string {
+	return "the local environment of this workspace is run by process " + e.PID
+}
+
 // Hash is the short name of a workspace that everything made for it bears.
 func Hash(workspace string) string {
 	path, err := filepath.Abs(workspace)

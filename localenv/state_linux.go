@@ -118,14 +118,6 @@ func lockFile(path string, wait bool) (unlock func(), err error) {
 	}
 }
 
-// LockedError says that another process runs the workspace's local environment.
-type LockedError struct{ PID string }
-
-// Error names the process.
-func (e *LockedError) Error() string {
-	return "the local environment of this workspace is run by process " + e.PID
-}
-
 // teardown removes everything that bears the hash, whether the state speaks of it or not, in the order in which
 // nothing still needs what goes.
 func teardown(ctx context.Context, st state, dir string) error {
