@@ -28,7 +28,7 @@ func (o *Options) defaults() {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.wake == 0 {
-		o.wake = min(64<<10, o.RingSize/4)
+		o.wake = max(o.RingSize/16, min(64<<10, o.RingSize/4))
 	}
 	if o.Resolve == nil {
 		o.Resolve = func(uint64) (capture.Target, bool) { return capture.Target{}, false }

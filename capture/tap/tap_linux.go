@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -27,16 +28,17 @@ import (
 // Tap is a source that captures at sockets. The programs run from [Open] to [Tap.Close]; the ring holds what they record
 // until [Tap.Run] reads it.
 type Tap struct {
-	o       Options
-	objects *ebpf.Collection
-	links   []link.Link // kept: a link that is collected is detached
-	ring    *ring
-	shared  []byte         // page of the program's variables
-	asleep  *atomic.Uint32 // in shared
-	epoll   int
-	event   int // eventfd that wakes Run, under wakeMu
-	wakeMu  sync.Mutex
-	offset  int64 // wall clock minus the kernel's monotonic clock
+	o        Options
+	objects  *ebpf.Collection
+	links    []link.Link // kept: a link that is collected is detached
+	ring     *ring
+	shared   []byte         // page of the program's variables
+	asleep   *atomic.Uint32 // in shared
+	poll     *os.File       // an epoll of the ring and the event, itself waited for by Go's poller
+	pollConn syscall.RawConn
+	event    int // eventfd that wakes Run, under wakeMu
+	wakeMu   sync.Mutex
+	offset   int64 // wall clock minus the kernel's monotonic clock
 
 	flushes chan flush
 	started atomic.Bool
@@ -66,7 +68,7 @@ type flush struct {
 // Open loads the programs and attaches them to the cgroup. From then on packets are recorded.
 func Open(o Options) (*Tap, error) {
 	o.defaults()
-	t := &Tap{o: o, epoll: -1, event: -1, flushes: make(chan flush, 16), byCGroup: map[uint64]*point{}, lost: map[programLostKey]lostCount{}}
+	t := &Tap{o: o, event: -1, flushes: make(chan flush, 16), byCGroup: map[uint64]*point{}, lost: map[programLostKey]lostCount{}}
 	for _, step := range []func() error{t.load, t.mapMemory, t.openPoll, t.attach} {
 		if err := step(); err != nil {
 			t.Close()
@@ -145,14 +147,23 @@ func (t *Tap) mapMemory() (err error) {
 }
 
 func (t *Tap) openPoll() (err error) {
-	if t.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
 		return fmt.Errorf("create epoll: %w", err)
+	}
+	if err := unix.SetNonblock(epoll, true); err != nil { // lets Go's poller wait for it
+		unix.Close(epoll)
+		return fmt.Errorf("set up epoll: %w", err)
+	}
+	t.poll = os.NewFile(uintptr(epoll), "tap")
+	if t.pollConn, err = t.poll.SyscallConn(); err != nil {
+		return fmt.Errorf("set up epoll: %w", err)
 	}
 	if t.event, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return fmt.Errorf("create eventfd: %w", err)
 	}
 	for _, fd := range []int{t.event, t.objects.Maps[programMapPackets].FD()} {
-		if err := unix.EpollCtl(t.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}); err != nil {
+		if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(fd)}); err != nil {
 			return fmt.Errorf("add to epoll: %w", err)
 		}
 	}
@@ -300,25 +311,38 @@ func (t *Tap) answer(waiting []flush) []flush {
 	return rest
 }
 
-// sleep waits until enough is in the ring, somebody calls wake, or a while has passed.
+// sleep waits until enough is in the ring, somebody calls wake, or a while has passed. It waits in Go's own poller, not in
+// a blocking call, under which the runtime's monitor thread was measured to use more time than the reading does.
 func (t *Tap) sleep() error {
 	t.asleep.Store(1)
 	defer t.asleep.Store(0)
 	if t.ring.waiting() >= uint64(t.o.wake) { // the producers may have looked before
 		return nil
 	}
-	var events [2]unix.EpollEvent
-	n, err := unix.EpollWait(t.epoll, events[:], int(idle/time.Millisecond))
-	if err != nil && !errors.Is(err, unix.EINTR) {
+	if err := t.poll.SetReadDeadline(time.Now().Add(idle)); err != nil {
 		return err
 	}
-	for i := range max(n, 0) {
-		if int(events[i].Fd) == t.event {
-			var b [8]byte
-			unix.Read(t.event, b[:])
+	var failed error
+	err := t.pollConn.Read(func(fd uintptr) bool {
+		var events [2]unix.EpollEvent
+		n, err := unix.EpollWait(int(fd), events[:], 0)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			failed = err
+			return true
 		}
+		for i := range max(n, 0) {
+			if int(events[i].Fd) == t.event {
+				var b [8]byte
+				unix.Read(t.event, b[:])
+			}
+		}
+		// The ring's own readiness does not count: it is ready from the first byte on, and has wake-ups of its own.
+		return n > 0 && (int(events[0].Fd) == t.event || n > 1) || t.asleep.Load() == 0
+	})
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = nil
 	}
-	return nil
+	return errors.Join(err, failed)
 }
 
 // wake ends a sleep.
@@ -467,11 +491,13 @@ func (t *Tap) Close() error {
 	}
 	t.wakeMu.Lock()
 	defer t.wakeMu.Unlock()
-	for _, fd := range []*int{&t.epoll, &t.event} {
-		if *fd >= 0 {
-			errs = append(errs, unix.Close(*fd))
-			*fd = -1
-		}
+	if t.event >= 0 {
+		errs = append(errs, unix.Close(t.event))
+		t.event = -1
+	}
+	if t.poll != nil {
+		errs = append(errs, t.poll.Close())
+		t.poll = nil
 	}
 	if t.objects != nil {
 		t.objects.Close()
