@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ import (
 )
 
 // BenchmarkRun dissects the capture that DEVLOOP_BENCH_PCAP names, reading included, and prints the ratio of CPU time
-// against tshark where that is installed. Without the variable it dissects a made-up capture in memory.
+// against tshark where that is installed and DEVLOOP_BENCH_TSHARK is set (it takes long). Without the variable it dissects a made-up capture in memory.
 func BenchmarkRun(b *testing.B) {
 	path := os.Getenv("DEVLOOP_BENCH_PCAP")
 	if path == "" {
@@ -73,4 +74,35 @@ func cpuTime() time.Duration {
 	return ticks * 10 * time.Millisecond
 }
 
-func benchmarkMade(b *testing.B) { b.Skip("made capture: see make_test.go") }
+// benchmarkMade dissects a capture made in memory: 16 connections of 500 calls each.
+func benchmarkMade(b *testing.B) {
+	var packets []traffic.Packet
+	for i := range 16 {
+		m := newMaker()
+		m.client = addrPort("10.0.0.1:" + strconv.Itoa(40000+i))
+		m.open()
+		for range 500 {
+			m.send(0, get, 1400)
+			m.send(1, ok, 1400)
+		}
+		m.close(0)
+		packets = append(packets, m.packets...)
+	}
+	var size int64
+	for i := range packets {
+		size += int64(packets[i].Length)
+	}
+	b.SetBytes(size)
+	b.ReportAllocs()
+	for b.Loop() {
+		calls := 0
+		d := dissect.New(dissect.Options{OnCall: func(*traffic.Call) { calls++ }})
+		for i := range packets {
+			d.Packet(&packets[i], nil)
+		}
+		d.EndWindow()
+		if calls != 8000 {
+			b.Fatalf("found %d calls of 8000", calls)
+		}
+	}
+}

@@ -101,13 +101,13 @@ type connection struct {
 
 // handshake is when the three packets were seen, at which end.
 type handshake struct {
-	FirstSYN, LastSYN   int64 // at the client, or on the wire
-	SYNs, SYNACKs       int   // sent by the client, the server, retransmissions included
-	SYNACKAtClient      int64
-	SYNACKAtServer      int64 // last
-	ACKAtServer         int64
-	ACKAtClient         int64
-	Established, Refuse bool
+	FirstSYN, LastSYN int64 // at the client, or on the wire
+	SYNs, SYNACKs     int   // sent by the client, the server, retransmissions included
+	SYNACKAtClient    int64
+	SYNACKAtServer    int64 // last
+	ACKAtServer       int64
+	ACKAtClient       int64
+	Established       bool
 }
 
 // held is a call that waits for the time at which its response reached the client's interface.

@@ -130,7 +130,7 @@ func (p *Parser) message(h protocol.Host, from protocol.Side, b []byte, first, l
 		return
 	}
 	if len(p.Waiting) >= maxWaiting {
-		p.give(h, 1, traffic.StateUnanswered, traffic.ErrorTimeout, first.Time)
+		p.give(h, 1, traffic.StateOpen, "", 0)
 	}
 	c := p.call(h, &m)
 	c.RequestSize = int64(len(b))

@@ -26,9 +26,10 @@ type fields struct {
 
 // request reads a request's head.
 func (p *Parser) request(h protocol.Host, s *half, head []byte, first, last protocol.Mark) {
-	if len(p.Open) >= maxOpen {
-		h.Undecoded(int64(len(head)), "pipeline_limit")
-		return
+	if len(p.Open) >= maxOpen { // responses are not captured, it seems: nothing can be said of the oldest
+		p.Open[0].Call.State = traffic.StateOpen
+		p.emit(h, p.Open[0])
+		p.drop(1)
 	}
 	text := string(head)
 	line, rest := cutLine(text)

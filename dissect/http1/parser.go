@@ -12,7 +12,8 @@ import (
 const (
 	maxHead    = 128 << 10 // request or status line and headers
 	maxHeaders = 1000
-	maxOpen    = 10000 // requests that wait for responses
+	maxOpen    = 1000 // requests that wait for responses
+	maxBodies  = 64   // of them, with bodies
 )
 
 // Where a direction is within its message.
@@ -284,7 +285,11 @@ func (p *Parser) body(h protocol.Host, from protocol.Side, b []byte, first, last
 		*cut = true
 		return
 	}
-	if room := h.BodyLimit() - len(*kept); room < len(b) {
+	limit := h.BodyLimit()
+	if len(p.Open) > maxBodies {
+		limit = 0
+	}
+	if room := limit - len(*kept); room < len(b) {
 		*cut = true
 		b = b[:max(0, room)]
 	}
