@@ -103,6 +103,11 @@ func (b *builder) mainPackage(service string) string {
 // compile runs the Go toolchain once. Debug information is left out: it is half of the link time, and nobody attaches
 // a debugger to a program that is replaced at the next save.
 func (b *builder) compile(ctx context.Context, names []string) (map[string]string, error) {
+	// Programs lie where the user that a service runs as can reach them; they are no secret.
+	err := os.MkdirAll(b.dir, 0o755)
+	if err != nil {
+		return nil, fmt.Errorf("make a folder for programs: %w", err)
+	}
 	out, err := os.MkdirTemp(b.dir, "go-")
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for programs: %w", err)

@@ -135,9 +135,10 @@ func (t *turn) start(ctx context.Context) (string, error) {
 	if err != nil {
 		return detail, err
 	}
+	warnings := t.s.warnings()
 	t.s.update(t.it, func() {
 		t.it.Source = t.s.wire.sourceName()
-		t.it.Warnings = append(t.it.Warnings, t.s.warnings()...)
+		t.it.Warnings = append(t.it.Warnings, warnings...)
 	})
 	return detail, nil
 }

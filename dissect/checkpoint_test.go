@@ -120,9 +120,9 @@ func TestCheckpointBenchmark(t *testing.T) {
 	if path == "" {
 		t.Skip("needs DEVLOOP_BENCH_PCAP to name a capture")
 	}
-	packets, ifaces := readPackets(path, 5000)
+	packets, ifaces := readPackets(path, 1500)
 	rng := rand.New(rand.NewPCG(1, 2))
-	for range 20 {
+	for range 5 {
 		split(t, packets, ifaces, rng.IntN(len(packets)))
 	}
 }

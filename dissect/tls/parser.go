@@ -130,7 +130,7 @@ func (p *Parser) record(h protocol.Host, from protocol.Side, s *half, kind byte,
 	case s.Closed:
 		h.Encrypted(int64(len(b)))
 	}
-	if kind == recordChangeCipher {
+	if kind == recordChangeCipher && p.Hello { // without a ServerHello it only soothes middleboxes (RFC 8446 appendix D.4)
 		s.Closed, s.Handshake = true, nil
 	}
 }
