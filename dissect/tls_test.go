@@ -14,7 +14,7 @@ func TestTLSForeign(t *testing.T) {
 	dir := testenv.NeedsFolder(t, "DEVLOOP_PCAPS")
 	tests := []struct{ file, want string }{
 		{"ecdhe.pcap", "complete  0 sni= 0x303/0x303 0xc014 alpn= resumed=false certs=3 alert="},
-		{"hrr.pcap", "unanswered cancelled 0 sni= 0x0/0x304 0x0 alpn= resumed=false certs=0 alert="},
+		{"hrr.pcap", "complete  0 sni= 0x304/0x304 0x1302 alpn= resumed=false certs=0 alert="},
 		{"tls-1.2-handshake-failure.pcap", "complete  40 sni= 0x0/0x303 0x0 alpn= resumed=false certs=0 alert=handshake_failure"},
 		{"tls13draft23-chrome67.0.3368.0-canary.pcap", "complete  0 sni=tls13.crypto.mozilla.org 0x7f17/0x7f17 0x1301 alpn=h2 resumed=false certs=0 alert="},
 		{"google-duplicate.pcap", "complete  0 sni= 0x303/0x303 0xc02f alpn= resumed=false certs=3 alert="},
