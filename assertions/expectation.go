@@ -60,7 +60,6 @@ type compiler struct {
 	next     int64
 	terms    []*term
 	types    map[string]*cel.Type // of the variables that stand for aggregates
-	ids      map[int64]bool
 	fields   map[string]bool
 }
 

@@ -17,7 +17,6 @@ import (
 type names struct {
 	elements  []element // by display name
 	open      bool      // capture was incomplete: there may be more
-	unknown   int       // rows whose name is not known
 	comparer  *setUses
 	estimates *comparisons
 }

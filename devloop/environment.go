@@ -248,5 +248,5 @@ func waves(cfg *config.Config, names []string) [][]string {
 
 // captureTarget says what localenv's target is to a capture source.
 func captureTarget(t localenv.Target) capture.Target {
-	return capture.Target{CGroup: t.CGroup, CGroupPath: t.CGroupPath, NetNS: t.NetNS, Name: t.Name, Workload: t.Workload}
+	return capture.Target(t)
 }

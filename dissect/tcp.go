@@ -248,9 +248,6 @@ func (c *connection) side(dir int) protocol.Side {
 	return protocol.Server
 }
 
-// dirOf is the inverse of side.
-func (c *connection) dirOf(s protocol.Side) int { return c.Client ^ int(s) }
-
 // checkClosed tells the protocol that one side is done, once all that it sent was handed over.
 func (d *Dissector) checkClosed(c *connection, dir int, m protocol.Mark) {
 	me := &c.Dir[dir]

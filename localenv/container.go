@@ -171,9 +171,9 @@ func (e *Env) publish(ctx context.Context, u *unit, c *container, ready *config.
 // container does, and closes them at once: a connection counts that stays open for a moment, or on which data comes.
 // Looking for a listener from inside, as testcontainers-go does, takes a shell that small images do not have.
 func awaitPublished(ctx context.Context, at string) error {
-	last := errors.New("nothing was tried")
 	for wait := pollFirst; ; wait = min(wait*2, 100*time.Millisecond) {
-		if last = staysOpen(ctx, at); last == nil {
+		last := staysOpen(ctx, at)
+		if last == nil {
 			return nil
 		}
 		select {
