@@ -2,6 +2,7 @@ package assertions
 
 import (
 	"path"
+	"slices"
 
 	"github.com/devloop-io/devloop/filter"
 	"github.com/devloop-io/devloop/traffic"
@@ -61,6 +62,22 @@ func (s *Suite) Check(in Input, o CheckOptions) []traffic.CheckResult {
 		}
 	}
 	return results
+}
+
+// Unknown are the names and globs that no check of the suite and no built-in one answers to: asked for one of these,
+// [Suite.Check] would judge nothing, and nothing looks like success.
+func (s *Suite) Unknown(only []string) []string {
+	names := s.Names()
+	for _, b := range builtins() {
+		names = append(names, b.name)
+	}
+	var unknown []string
+	for _, pattern := range only {
+		if !slices.ContainsFunc(names, (CheckOptions{Only: []string{pattern}}).wants) {
+			unknown = append(unknown, pattern)
+		}
+	}
+	return unknown
 }
 
 // wants reports whether a check is to be evaluated.

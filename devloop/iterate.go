@@ -125,6 +125,23 @@ func (t *turn) config(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", failed(control.ExitUsage, traffic.Failure{What: err.Error(), Phase: "config"})
 	}
+	if unknown := t.suite.Unknown(t.r.Checks); len(unknown) > 0 {
+		return "", failed(control.ExitUsage, traffic.Failure{
+			Phase: "config", What: fmt.Sprintf("no check is called %q", unknown[0]), Hint: "the checks are: " + strings.Join(t.suite.Names(), ", ") + ", and builtin/…",
+		})
+	}
+	if t.r.window != nil || len(t.r.Command) > 0 {
+		return detail, nil
+	}
+	switch t.r.Until {
+	case "build", "deploy":
+		return detail, nil
+	}
+	if _, _, err := chooseExercise(t.s.config(), t.r.Exercise); err != nil {
+		return "", failed(control.ExitUsage, traffic.Failure{
+			Phase: "config", What: err.Error(), Hint: "name one in devloop.yaml, or wrap your tests: devloop run -- go test ./...",
+		})
+	}
 	return detail, nil
 }
 

@@ -3,9 +3,13 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -73,6 +77,9 @@ func (r *root) checkFile(ctx context.Context, pcap string, files, only []string,
 	if err != nil {
 		return err
 	}
+	if unknown := suite.Unknown(only); len(unknown) > 0 {
+		return control.Usagef("the checks are: "+strings.Join(suite.Names(), ", ")+", and builtin/…", fmt.Sprintf("no check is called %q", unknown[0]))
+	}
 	results := suite.Check(assertions.Input{Dissection: d, WindowStart: d.Account.First, WindowEnd: d.Account.Last}, assertions.CheckOptions{Only: only})
 	verdict, code := assertions.Summary(results, allow)
 	it := &traffic.Iteration{
@@ -96,10 +103,7 @@ func (r *root) checkFile(ctx context.Context, pcap string, files, only []string,
 		}
 		fmt.Fprintln(r.out, verdictLine(it))
 	}
-	if code != 0 {
-		return exit(code)
-	}
-	return nil
+	return r.verdict(it)
 }
 
 // workspaceChecks are the check files that devloop.yaml names.
@@ -126,9 +130,22 @@ func (r *root) workspaceChecks() ([]string, error) {
 
 // dissectAll reads a whole capture file into memory: what a check needs.
 func dissectAll(ctx context.Context, path string) (*traffic.Dissection, error) {
-	d, err := store.DissectFile(ctx, path, store.FileOptions{})
-	if err != nil {
-		return nil, &control.Error{What: err.Error(), Hint: "a capture is a pcap or pcapng file, also gzip or zstd", Exit: control.ExitUsage}
+	if path == "-" {
+		d, err := store.DissectReader(ctx, os.Stdin, store.FileOptions{})
+		return d, badCapture(ctx, err)
 	}
-	return d, nil
+	d, err := store.DissectFile(ctx, path, store.FileOptions{})
+	return d, badCapture(ctx, err)
+}
+
+// badCapture says what to do about a capture that cannot be read.
+func badCapture(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	e := &control.Error{What: err.Error(), Exit: control.ExitUsage}
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) { // these say it all
+		e.Hint = "a capture is a pcap or pcapng file, also gzip or zstd"
+	}
+	return e
 }

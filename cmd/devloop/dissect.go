@@ -34,6 +34,8 @@ standard error what was read, decoded, lost and given up. Memory is bounded by t
 		Example: "  devloop dissect x.pcapng -o jsonl\n  tcpdump -i any -w - | devloop dissect - -o jsonl",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := r.bounded(cmd.Context())
+			defer cancel()
 			f, err := filter.Compile(kfl)
 			if err != nil {
 				return &control.Error{What: err.Error(), Hint: "devloop kfl fields", Exit: control.ExitUsage}
@@ -53,9 +55,9 @@ standard error what was read, decoded, lost and given up. Memory is bounded by t
 				o.Redactor = redact.New(key(), redact.Options{})
 			}
 			o.Dissect.OnCall, o.Dissect.OnConnection = rows.call, rows.connection
-			account, err := store.StreamFile(cmd.Context(), args[0], os.Stdin, o)
+			account, err := store.StreamFile(ctx, args[0], os.Stdin, o)
 			if err = errors.Join(err, rows.err, out.Flush()); err != nil {
-				return &control.Error{What: err.Error(), Hint: "a capture is a pcap or pcapng file, also gzip or zstd", Exit: control.ExitUsage}
+				return badCapture(ctx, err)
 			}
 			if !r.quiet {
 				printAccount(r.err, &account)
@@ -112,13 +114,16 @@ func (w *rowWriter) row(v any) {
 
 // table writes rows in columns of fixed width: a stream has no end to measure columns by.
 func table(out io.Writer, connections bool) func(any) error {
+	header := fmt.Sprintf("%-24s %-22s %-22s %-5s %-8s %-40s %6s %10s %s\n", "ID", "SRC", "DST", "PROTO", "METHOD", "PATH", "STATUS", "LATENCY", "STATE")
 	if connections {
-		fmt.Fprintf(out, "%-17s %-24s %-24s %-8s %-12s %6s %10s\n", "CONN", "SRC", "DST", "L7", "STATE", "CALLS", "BYTES")
-	} else {
-		fmt.Fprintf(out, "%-24s %-22s %-22s %-5s %-8s %-40s %6s %10s %s\n", "ID", "SRC", "DST", "PROTO", "METHOD", "PATH", "STATUS", "LATENCY", "STATE")
+		header = fmt.Sprintf("%-17s %-24s %-24s %-8s %-12s %6s %10s\n", "CONN", "SRC", "DST", "L7", "STATE", "CALLS", "BYTES")
 	}
 	return func(v any) error {
-		var err error
+		_, err := io.WriteString(out, header)
+		header = "" // what is no capture has no heading either
+		if err != nil {
+			return err
+		}
 		switch v := v.(type) {
 		case traffic.FullCall:
 			_, err = fmt.Fprintf(out, "%-24s %-22s %-22s %-5s %-8s %-40s %6d %7.1f ms %s %s\n", v.ID, end(v.Src), end(v.Dst), v.Proto, printable(v.Method), printable(v.Path), v.Status, v.Latency, v.State, v.Error)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -85,12 +86,16 @@ func kflVerb(r *root) *cobra.Command {
 // configVerb shows devloop.yaml as it is read, and its schema.
 func configVerb(r *root) *cobra.Command {
 	c := &cobra.Command{Use: "config", Short: "devloop.yaml: as it is read, and its JSON Schema"}
-	c.AddCommand(&cobra.Command{
+	var origin bool
+	view := &cobra.Command{
 		Use: "view", Short: "devloop.yaml with its defaults", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			workspace, err := r.findWorkspace()
 			if err != nil {
 				return err
+			}
+			if origin {
+				return r.origins(workspace)
 			}
 			cfg, err := config.Load(workspace)
 			if err != nil {
@@ -101,7 +106,9 @@ func configVerb(r *root) *cobra.Command {
 			}
 			return yaml.NewEncoder(r.out).Encode(cfg)
 		},
-	}, &cobra.Command{
+	}
+	view.Flags().BoolVar(&origin, "origin", false, "each setting with the place that it comes from")
+	c.AddCommand(view, &cobra.Command{
 		Use: "schema", Short: "The JSON Schema of devloop.yaml", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := r.out.Write(config.Schema())
@@ -109,6 +116,22 @@ func configVerb(r *root) *cobra.Command {
 		},
 	})
 	return c
+}
+
+// origins lists the settings with their places.
+func (r *root) origins(workspace string) error {
+	list, err := config.Origins(workspace)
+	if err != nil {
+		return &control.Error{What: err.Error(), Exit: control.ExitUsage}
+	}
+	if !r.text() {
+		return r.json(list)
+	}
+	t := tabwriter.NewWriter(r.out, 0, 8, 2, ' ', 0)
+	for _, o := range list {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", o.Path, printable(o.Value), o.From)
+	}
+	return t.Flush()
 }
 
 // versionVerb says which build this is.

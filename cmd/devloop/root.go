@@ -53,6 +53,7 @@ func (r *root) command(ctx context.Context, args []string) error {
 	for _, add := range verbs {
 		c.AddCommand(add(r))
 	}
+	c.AddCommand(&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodesInFull}) // without Run: a help topic
 	c.SetArgs(args)
 	c.SetOut(r.out)
 	c.SetErr(r.err)
@@ -68,6 +69,19 @@ func (r *root) command(ctx context.Context, args []string) error {
 
 const exitCodes = `Exit codes: 0 pass · 1 a check failed · 2 usage or configuration · 3 environment (build, deploy, capture)
 4 nothing failed, but a check was inconclusive, nodata or error · 5 a bug of devloop · 124 timeout · 130 interrupt`
+
+const exitCodesInFull = `  0    every check that counts passed
+  1    a check failed, or the exercise did
+  2    usage or configuration: a flag, devloop.yaml, a check file, a filter, a capture file
+  3    environment: build, start, deploy or capture could not be done; the answer names the phase
+  4    nothing failed, but a check that counts was inconclusive, nodata or error;
+       --allow-inconclusive makes this 0, and says so
+  5    a bug of devloop: please report it
+  124  the time given by --timeout is over
+  130  interrupted by Ctrl-C; what was started has been ended
+
+Where several apply: 130, 124, 5, 2, 3, 1, 4. devloop run -- COMMAND exits with the command's own code when that is
+not zero and nothing of devloop's is graver.`
 
 // verbs is the list of commands, one file each.
 var verbs = []func(*root) *cobra.Command{

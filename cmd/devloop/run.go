@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -89,8 +90,18 @@ func (r *root) told(it *traffic.Iteration) error {
 	} else if err := r.json(it); err != nil {
 		return err
 	}
+	return r.verdict(it)
+}
+
+// verdict turns an iteration's exit code into the command's. A pass that --allow-inconclusive made is called by its
+// name, on standard error and whatever --quiet says.
+func (r *root) verdict(it *traffic.Iteration) error {
 	if it.ExitCode != 0 {
 		return exit(it.ExitCode)
+	}
+	switch it.Verdict {
+	case traffic.Inconclusive, traffic.NoData, traffic.Error:
+		fmt.Fprintf(r.err, "warning: exit code 0 only because of --allow-inconclusive: the verdict is %s, which is not a pass\n", it.Verdict)
 	}
 	return nil
 }
