@@ -21,7 +21,7 @@ devloop: build rights ## build the example, watch it, judge every save
 	cd $(SHOP) && $(BIN) up
 
 devloop-once: build rights ## one iteration of the example: build, run, judge; exit code 0 is a pass
-	cd $(SHOP) && $(BIN) run
+	cd $(SHOP) && $(BIN) run --down
 
 # Capturing takes rights. Root has them; otherwise the one command that gives them to the binary is named and asked for.
 rights:

@@ -133,21 +133,22 @@ func (b *builder) compile(ctx context.Context, names []string) (map[string]strin
 	return programs, nil
 }
 
-// keep moves a program to a name that tells its content, so that the running one is never overwritten.
+// keep moves a program into a folder that tells its content, so that the running one is never overwritten. The program
+// itself bears the service's name: it is what the process is called.
 func (b *builder) keep(service, program string) (string, error) {
 	sum, err := fileHash(program)
 	if err != nil {
 		return "", err
 	}
 	dir := filepath.Join(b.dir, service)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, sum), 0o755); err != nil {
 		return "", fmt.Errorf("make a folder for the program of %s: %w", service, err)
 	}
-	kept := filepath.Join(dir, service+"-"+sum)
+	kept := filepath.Join(dir, sum, service)
 	if err := os.Rename(program, kept); err != nil {
 		return "", fmt.Errorf("keep the program of %s: %w", service, err)
 	}
-	b.forgetOld(dir, kept)
+	b.forgetOld(dir, sum)
 	return kept, nil
 }
 
@@ -160,8 +161,8 @@ func (b *builder) forgetOld(dir, newest string) {
 	}
 	slices.SortFunc(entries, func(a, c os.DirEntry) int { return modTime(a).Compare(modTime(c)) })
 	for _, e := range entries[:len(entries)-keep] {
-		if path := filepath.Join(dir, e.Name()); path != newest {
-			_ = os.Remove(path) // a leftover costs disk only
+		if e.Name() != newest {
+			_ = os.RemoveAll(filepath.Join(dir, e.Name())) // a leftover costs disk only
 		}
 	}
 }

@@ -40,12 +40,14 @@ func chooseExercise(cfg *config.Config, name string) (string, config.Exercise, e
 	return names[0], cfg.Exercises[names[0]], nil
 }
 
+const exerciseHint = "name one in devloop.yaml, or wrap your tests: devloop run -- go test ./..."
+
 // runExercise runs an exercise in a process of its own, in its own cgroup and network namespace.
 func (s *Session) runExercise(ctx context.Context, t *turn) (*traffic.ExerciseResult, error) {
 	name, e, err := chooseExercise(s.config(), t.r.Exercise)
 	if err != nil {
 		return nil, failed(control.ExitUsage, traffic.Failure{
-			Phase: "exercise", What: err.Error(), Hint: "name one in devloop.yaml, or wrap your tests: devloop run -- go test ./...",
+			Phase: "exercise", What: err.Error(), Hint: exerciseHint,
 		})
 	}
 	spec, err := json.Marshal(exercise.Spec{Name: name, Iteration: t.it.ID, Dir: s.workspace, Exercise: e})

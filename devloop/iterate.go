@@ -125,24 +125,23 @@ func (t *turn) config(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", failed(control.ExitUsage, traffic.Failure{What: err.Error(), Phase: "config"})
 	}
+	return detail, t.known()
+}
+
+// known refuses names of checks and exercises that nothing bears, before anything is built for them.
+func (t *turn) known() error {
 	if unknown := t.suite.Unknown(t.r.Checks); len(unknown) > 0 {
-		return "", failed(control.ExitUsage, traffic.Failure{
+		return failed(control.ExitUsage, traffic.Failure{
 			Phase: "config", What: fmt.Sprintf("no check is called %q", unknown[0]), Hint: "the checks are: " + strings.Join(t.suite.Names(), ", ") + ", and builtin/…",
 		})
 	}
-	if t.r.window != nil || len(t.r.Command) > 0 {
-		return detail, nil
-	}
-	switch t.r.Until {
-	case "build", "deploy":
-		return detail, nil
+	if t.r.Exercise == "" {
+		return nil
 	}
 	if _, _, err := chooseExercise(t.s.config(), t.r.Exercise); err != nil {
-		return "", failed(control.ExitUsage, traffic.Failure{
-			Phase: "config", What: err.Error(), Hint: "name one in devloop.yaml, or wrap your tests: devloop run -- go test ./...",
-		})
+		return failed(control.ExitUsage, traffic.Failure{Phase: "config", What: err.Error(), Hint: exerciseHint})
 	}
-	return detail, nil
+	return nil
 }
 
 func (t *turn) start(ctx context.Context) (string, error) {
@@ -259,7 +258,6 @@ func (t *turn) dissect(ctx context.Context) (string, error) {
 		return "", failed(control.ExitEnvironment, traffic.Failure{Phase: "dissect", What: err.Error(), Hint: "devloop snapshot verify " + t.it.ID})
 	}
 	t.window.dissection = d
-	t.s.label(d, t.it)
 	if err := t.window.snapshot.WriteDissection(ctx, d); err != nil {
 		return "", failed(control.ExitEnvironment, traffic.Failure{Phase: "dissect", What: err.Error(), Hint: sealHint(err)})
 	}
@@ -313,21 +311,6 @@ func ofRevision(d *traffic.Dissection, revision string) *traffic.Dissection {
 	current.Calls = slices.DeleteFunc(slices.Clone(d.Calls), func(c *traffic.Call) bool { return c.Revision != revision })
 	current.Connections = slices.DeleteFunc(slices.Clone(d.Connections), func(c *traffic.Connection) bool { return c.Revision != revision })
 	return &current
-}
-
-// label writes the revision on every call and connection whose two ends ran its builds.
-func (s *Session) label(d *traffic.Dissection, it *traffic.Iteration) {
-	current := func(w *traffic.Workload) bool { return w.Build == "" || it.Builds[w.Service] == w.Build }
-	for _, c := range d.Calls {
-		if current(&c.Src.Workload) && current(&c.Dst.Workload) {
-			c.Revision = it.Revision
-		}
-	}
-	for _, c := range d.Connections {
-		if current(&c.Src.Workload) && current(&c.Dst.Workload) {
-			c.Revision = it.Revision
-		}
-	}
 }
 
 // update changes the iteration under the lock: readers see it whole.

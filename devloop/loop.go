@@ -62,6 +62,7 @@ func (s *Session) Run(ctx context.Context) error {
 		if running == nil && len(queue) > 0 {
 			r := queue[0]
 			queue = queue[1:]
+			s.lookAround(ctx, w, saves)
 			running = s.begin(ctx, r)
 			finished = running.done
 		}
@@ -87,6 +88,28 @@ func (s *Session) Run(ctx context.Context) error {
 			r := running.request
 			running, finished = nil, nil
 			queue = s.finished(o, r, queue)
+		}
+	}
+}
+
+// lookAround notes everything that was saved before an iteration begins: what it measures is what was written last,
+// whether or not the kernel has told of it yet.
+func (s *Session) lookAround(ctx context.Context, w *watch.Watcher, saves <-chan watch.Batch) {
+	looked := make(chan watch.Batch, 1)
+	go func() {
+		b, err := w.Look(ctx)
+		if err != nil {
+			s.log.Debug("looking for saves ended", "err", err)
+		}
+		looked <- b
+	}()
+	for {
+		select {
+		case b := <-saves:
+			s.note(b)
+		case b := <-looked:
+			s.note(b)
+			return
 		}
 	}
 }

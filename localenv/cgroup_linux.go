@@ -88,6 +88,30 @@ func (c cgroup) kill() {
 	}
 }
 
+// reapBound is how long init may take to notice that an orphan has ended.
+const reapBound = 3 * time.Second
+
+// waitReaped returns when no ended process of the workspace waits for its parent any more. A daemon that was killed
+// leaves its processes to init; until that has reaped them their numbers count as alive, and a database that finds its
+// own number in a lock file refuses to start. The kernel shows an ended process in its cgroup even when that is gone
+// (Documentation/admin-guide/cgroup-v2.rst, "Processes").
+func waitReaped(hash string, bound time.Duration) {
+	deadline := time.Now().Add(bound)
+	for time.Now().Before(deadline) && hasEnded(hash) {
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func hasEnded(hash string) bool {
+	places, _ := filepath.Glob("/proc/[0-9]*/cgroup")
+	for _, p := range places {
+		if text, err := os.ReadFile(p); err == nil && strings.Contains(string(text), "::/devloop-"+hash) {
+			return true
+		}
+	}
+	return false
+}
+
 func (c cgroup) children() []cgroup {
 	entries, _ := os.ReadDir(c.path)
 	var found []cgroup

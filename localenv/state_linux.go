@@ -317,6 +317,9 @@ func cleanLocked(ctx context.Context, hash string, mode Mode, dir string) ([]str
 	}
 	before := leftovers(st, dir)
 	err = teardown(ctx, st, dir)
+	if len(before) > 0 {
+		waitReaped(hash, reapBound)
+	}
 	if left := leftovers(st, dir); len(left) > 0 {
 		return before, errors.Join(fmt.Errorf("still there: %s", strings.Join(left, ", ")), err)
 	}

@@ -20,4 +20,16 @@ for pair in DEVLOOP_PCAPS=../shared/pcaps DEVLOOP_KIND=../shared/kind; do
 done
 
 # Packages with real time, ports and cgroups disturb each other less when few run at once.
-exec go test -timeout 15m -p 2 "${@:-./...}"
+if [ $# -gt 0 ]; then exec go test -timeout 15m -p 2 "$@"; fi
+
+# The end-to-end tests measure services in real time: they run alone.
+go test -timeout 15m -p 2 $(go list ./... | grep -v -e /internal/e2e$ -e /examples/shop$)
+go test -timeout 25m ./internal/e2e
+
+# One dependency runs in a container. The engine is there for this package only: elsewhere dependencies are local.
+if [ "$(id -u)" = 0 ]; then
+	trap 'scripts/dockerd-for-tests.sh stop' EXIT
+	scripts/dockerd-for-tests.sh start
+	export TESTCONTAINERS_HOST_OVERRIDE=127.0.0.1
+fi
+go test -timeout 15m ./examples/shop

@@ -42,14 +42,14 @@ func (sn *Snapshot) Dissect(ctx context.Context, o dissect.Options) (*traffic.Di
 }
 
 // stamp writes the window's revision on what belongs to it: both ends ran the builds of that revision. An end that the
-// revision builds nothing for (the exercise, a database) does not count.
+// revision builds nothing for (the exercise, a database), or whose process was not captured, does not count.
 func (w *Window) stamp(d *traffic.Dissection) {
 	if w.Revision == "" {
 		return
 	}
 	ran := func(e *traffic.Endpoint) bool {
 		build, ok := w.Builds[e.Service]
-		return !ok || build == e.Build
+		return !ok || e.Build == "" || build == e.Build
 	}
 	for _, c := range d.Calls {
 		if c.Revision == "" && ran(&c.Src) && ran(&c.Dst) {

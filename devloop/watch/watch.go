@@ -47,8 +47,12 @@ type Watcher struct {
 	files   map[string]file // by path relative to the root
 	folders map[string]bool // watched, relative; "." is the root
 	polling error           // why the kernel cannot tell, where it cannot
-	hashed  int64           // bytes that the first look may still hash
+	looks   chan look
+	hashed  int64 // bytes that the first look may still hash
 }
+
+// look asks for everything that changed up to now.
+type look struct{ answer chan Batch }
 
 // notifier is the part of fsnotify that is used; tests bring their own.
 type notifier interface {
@@ -83,7 +87,7 @@ func newWatcher(root string, source notifier, polling error, o Options) (*Watche
 	if info, err := os.Stat(root); err != nil || !info.IsDir() {
 		return nil, fmt.Errorf("watch %s: %w", root, cmp.Or(err, error(syscall.ENOTDIR)))
 	}
-	w := &Watcher{root: root, o: o, source: source, files: map[string]file{}, folders: map[string]bool{}, hashed: maxHashed}
+	w := &Watcher{root: root, o: o, source: source, files: map[string]file{}, folders: map[string]bool{}, hashed: maxHashed, looks: make(chan look)}
 	if polling != nil {
 		w.poll(polling)
 	}
@@ -116,6 +120,24 @@ func (w *Watcher) Close() error {
 		return nil
 	}
 	return w.source.Close()
+}
+
+// Look looks at every file now and returns what changed since the last batch: whoever saved before the call finds the
+// save in it, or in a batch that was delivered before it returns. It needs Run to be running, and deliver not to wait for
+// the caller of Look.
+func (w *Watcher) Look(ctx context.Context) (Batch, error) {
+	l := look{make(chan Batch, 1)}
+	select {
+	case w.looks <- l:
+	case <-ctx.Done():
+		return Batch{}, context.Cause(ctx)
+	}
+	select {
+	case b := <-l.answer:
+		return b, nil
+	case <-ctx.Done():
+		return Batch{}, context.Cause(ctx)
+	}
 }
 
 // Run calls deliver with each batch, one at a time, until the context ends; what changes while deliver works comes with
@@ -160,6 +182,14 @@ func (w *Watcher) Run(ctx context.Context, deliver func(Batch)) error {
 				return errors.New("watch: the event stream ended")
 			}
 			w.trouble(err, &c)
+		case l := <-w.looks:
+			c.all(time.Now(), false)
+			b := w.compare(&c)
+			go func() {
+				<-idle // the batch before has been delivered
+				l.answer <- b
+				idle <- struct{}{}
+			}()
 		case <-timer.C:
 			if now := time.Now(); w.polling != nil && !now.Before(next) {
 				c.all(now, false)

@@ -40,6 +40,7 @@ func (s *script) channels() (<-chan fsnotify.Event, <-chan error) { return s.eve
 type bench struct {
 	*testing.T
 	*script
+	w       *Watcher
 	root    string
 	began   time.Time
 	batches chan string // "after the start: paths"
@@ -59,6 +60,7 @@ func inBubble(t *testing.T, files map[string]string, kernel *script, body func(b
 		if err != nil {
 			t.Fatal(err)
 		}
+		b.w = w
 		ctx, cancel := context.WithCancel(t.Context())
 		b.cancel, b.began = cancel, time.Now()
 		done := make(chan error)
@@ -231,6 +233,19 @@ func TestChangesDuringADeliveryComeWithTheNext(t *testing.T) {
 		b.hold <- struct{}{}
 		b.want(time.Second, "2s: [a.go b.go]")
 		b.hold <- struct{}{}
+	})
+}
+
+func TestLookFindsWhatNoEventToldYet(t *testing.T) {
+	inBubble(t, map[string]string{"a.go": "1"}, newScript(), func(b *bench) {
+		b.write("a.go", "22")
+		got, err := b.w.Look(context.Background())
+		if err != nil || !cmp.Equal(got.Paths, []string{"a.go"}) {
+			t.Errorf("Look: %v, %v", got, err)
+		}
+		if again, err := b.w.Look(context.Background()); err != nil || len(again.Paths) > 0 {
+			t.Errorf("a second Look: %v, %v", again, err)
+		}
 	})
 }
 

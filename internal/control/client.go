@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"syscall"
 
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -127,8 +128,8 @@ func ask[T any](ctx context.Context, c *Client, name string, request any, onEven
 	answer, err := c.http.Do(r)
 	if err != nil {
 		var op *net.OpError
-		if errors.As(err, &op) && op.Op == "dial" {
-			return nil, ErrNoDaemon
+		if errors.As(err, &op) && (op.Op == "dial" || errors.Is(err, syscall.ECONNRESET)) {
+			return nil, ErrNoDaemon // none, or one that is being killed at this moment
 		}
 		return nil, err
 	}

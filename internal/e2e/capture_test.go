@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/devloop-io/devloop/capture"
 	"github.com/devloop-io/devloop/devloop"
@@ -167,10 +169,11 @@ func TestIterationAloneEqualsAll(t *testing.T) {
 	}
 	byID := map[string]*traffic.Call{}
 	for _, c := range all.Calls {
+		c.Revision = last.Revision // is of the window, not of the bytes
 		byID[c.ID] = c
 	}
 	for _, c := range alone.Calls {
-		if diff := cmp.Diff(byID[c.ID], c); diff != "" && byID[c.ID] != nil {
+		if diff := cmp.Diff(byID[c.ID], c, cmpopts.EquateComparable(netip.Addr{})); diff != "" && byID[c.ID] != nil {
 			t.Fatalf("call %s differs (-from the start, +alone):\n%s", c.ID, diff)
 		}
 	}
@@ -195,9 +198,9 @@ func TestLostPacketsMakeNegativeChecksInconclusive(t *testing.T) {
 	var toPayment int
 	s := session(t, w, func(source capture.Source) capture.Source {
 		return capture.NewLossy(source, func(p *traffic.Packet) bool {
-			name := source.Interfaces()[p.Interface].Name
-			// Every twentieth packet with payload between checkout and payment, at both of its capture points.
-			if name != "local/payment" || len(p.Data) < 200 {
+			// Every twentieth packet with payload that payment gets from checkout or sends back, at payment.
+			f, ok := capture.FlowOf(p)
+			if !ok || source.Interfaces()[p.Interface].Name != "local/payment" || f.Src.Port() != 8080 && f.Dst.Port() != 8080 || p.Length < 100 {
 				return false
 			}
 			toPayment++

@@ -5,6 +5,7 @@ package e2e
 import (
 	"errors"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -42,18 +43,32 @@ func continuous(t *testing.T, st *store.Store, sn *store.Snapshot) *traffic.Diss
 	d := dissect.New(o)
 	number := uint64(0)
 	for _, path := range segments {
-		if filepath.Base(path) == filepath.Base(window[0]) {
+		if same(t, path, filepath.Join(sn.Dir(), window[0])) {
 			d.EndWindow()
 			collecting, number = true, 0
 		}
 		feed(t, d, path, &number)
-		if filepath.Base(path) == filepath.Base(window[len(window)-1]) {
+		if same(t, path, filepath.Join(sn.Dir(), window[len(window)-1])) {
 			out.Account = d.EndWindow()
 			break
 		}
 	}
 	store.Finish(out, st.Redactor())
 	return out
+}
+
+// same reports whether two names are one file: sealing links segments.
+func same(t *testing.T, a, b string) bool {
+	t.Helper()
+	x, err := os.Stat(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, err := os.Stat(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return os.SameFile(x, y)
 }
 
 func feed(t *testing.T, d *dissect.Dissector, path string, number *uint64) {

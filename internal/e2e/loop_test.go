@@ -22,6 +22,12 @@ import (
 
 const catalogueFile = "internal/catalogue/catalogue.go"
 
+// The catalogue answers "price"; the bug that tests plant makes it "amount".
+const (
+	healthy = `if c.Fault("field-changed") {`
+	buggy   = `if true {`
+)
+
 // TestBuildErrorKeepsTheOldBuild: the compiler's words, exit code 3, and the old build goes on serving.
 func TestBuildErrorKeepsTheOldBuild(t *testing.T) {
 	w := shop(t)
@@ -78,7 +84,7 @@ func TestSaveGivesAVerdict(t *testing.T) {
 	if first.Verdict != traffic.Pass {
 		t.Fatalf("first: %s\n%s", first.Verdict, explain(not(first, traffic.Pass)))
 	}
-	w.edit(catalogueFile, `"price"`, `"amount"`)
+	w.edit(catalogueFile, healthy, buggy)
 	bad := readIteration(t, lines)
 	if bad.Verdict != traffic.Fail || bad.Trigger != "save" {
 		t.Errorf("after the bug: %s by %s\n%s", bad.Verdict, bad.Trigger, explain(not(bad, traffic.Pass)))
@@ -89,7 +95,7 @@ func TestSaveGivesAVerdict(t *testing.T) {
 	if bad.Revision == first.Revision || bad.Builds["catalogue"] == first.Builds["catalogue"] || bad.Builds["cart"] != first.Builds["cart"] {
 		t.Errorf("revision %s then %s, builds %v then %v", first.Revision, bad.Revision, first.Builds, bad.Builds)
 	}
-	w.edit(catalogueFile, `"amount"`, `"price"`)
+	w.edit(catalogueFile, buggy, healthy)
 	if good := readIteration(t, lines); good.Verdict != traffic.Pass {
 		t.Errorf("after the mending: %s\n%s", good.Verdict, explain(not(good, traffic.Pass)))
 	}

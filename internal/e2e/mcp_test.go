@@ -26,7 +26,7 @@ func TestAgentMendsABug(t *testing.T) {
 	}
 	defer session.Close()
 
-	w.edit(catalogueFile, `"price"`, `"amount"`)
+	w.edit(catalogueFile, healthy, buggy)
 	var run struct {
 		Verdict   string
 		Done      bool
@@ -67,7 +67,7 @@ func TestAgentMendsABug(t *testing.T) {
 		t.Errorf("check_expression: %+v", tried)
 	}
 
-	w.edit(catalogueFile, `"amount"`, `"price"`)
+	w.edit(catalogueFile, buggy, healthy)
 	call(t, ctx, session, "loop_run", map[string]any{}, &run)
 	if run.Verdict != "pass" || !run.Done {
 		t.Fatalf("mended: %+v", run)
