@@ -31,6 +31,17 @@ func newRoot() *root { return &root{out: os.Stdout, err: os.Stderr} }
 
 // command parses and runs one command line.
 func (r *root) command(ctx context.Context, args []string) error {
+	c := r.tree()
+	c.SetArgs(args)
+	err := c.ExecuteContext(ctx)
+	if err != nil && strings.HasPrefix(err.Error(), "unknown command") {
+		return control.Usagef("devloop help", strings.ReplaceAll(err.Error(), "\n", " "))
+	}
+	return err
+}
+
+// tree is the root command with every verb under it.
+func (r *root) tree() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "devloop",
 		Short: "Save a file, get a verdict from real traffic",
@@ -54,17 +65,12 @@ func (r *root) command(ctx context.Context, args []string) error {
 		c.AddCommand(add(r))
 	}
 	c.AddCommand(&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodesInFull}) // without Run: a help topic
-	c.SetArgs(args)
 	c.SetOut(r.out)
 	c.SetErr(r.err)
 	c.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return control.Usagef(cmd.CommandPath()+" --help", err.Error())
 	})
-	err := c.ExecuteContext(ctx)
-	if err != nil && strings.HasPrefix(err.Error(), "unknown command") {
-		return control.Usagef("devloop help", strings.ReplaceAll(err.Error(), "\n", " "))
-	}
-	return err
+	return c
 }
 
 const exitCodes = `Exit codes: 0 pass · 1 a check failed · 2 usage or configuration · 3 environment (build, deploy, capture)

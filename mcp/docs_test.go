@@ -1,0 +1,116 @@
+package mcp
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+//go:generate go test . -run TestReferenceIsCurrent -update
+
+const (
+	toolsBegin = "<!-- tools: begin, generated from the server's tool list by `go generate ./mcp`; do not edit -->\n"
+	toolsEnd   = "<!-- tools: end -->\n"
+)
+
+// TestReferenceIsCurrent compares the list of tools in docs/mcp.md with the server's. The text around it is written by hand.
+func TestReferenceIsCurrent(t *testing.T) {
+	list, err := connect(t, Options{}).ListTools(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join("..", "docs", "mcp.md")
+	page, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, begins := strings.Cut(string(page), toolsBegin)
+	have, after, ends := strings.Cut(rest, toolsEnd)
+	if !begins || !ends {
+		t.Fatalf("%s lacks the marks %q and %q", file, toolsBegin, toolsEnd)
+	}
+	want := "\n" + reference(t, list.Tools)
+	if *update {
+		if err := os.WriteFile(file, []byte(before+toolsBegin+want+toolsEnd+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(have, want); diff != "" {
+		t.Errorf("docs/mcp.md is stale: run go generate ./mcp (-file +tools):\n%s", diff)
+	}
+}
+
+// schema is what the reference shows of a JSON Schema.
+type schema struct {
+	Properties map[string]struct {
+		Type        any
+		Description string
+	}
+	Required []string
+}
+
+// reference lists tools: what each does, takes and answers.
+func reference(t *testing.T, tools []*mcp.Tool) string {
+	var b strings.Builder
+	for _, tool := range tools {
+		kind := "runs things"
+		if tool.Annotations.ReadOnlyHint {
+			kind = "only looks"
+		}
+		fmt.Fprintf(&b, "### %s\n\n%s *(%s)*\n\n", tool.Name, tool.Description, kind)
+		in, out := schemaOf(t, tool.InputSchema), schemaOf(t, tool.OutputSchema)
+		if len(in.Properties) > 0 {
+			b.WriteString("| argument | type | |\n|---|---|---|\n")
+		}
+		for _, name := range slices.Sorted(maps.Keys(in.Properties)) {
+			p := in.Properties[name]
+			needed := ""
+			if slices.Contains(in.Required, name) {
+				needed = ", required"
+			}
+			fmt.Fprintf(&b, "| `%s` | %s%s | %s |\n", name, typeOf(p.Type), needed, strings.ReplaceAll(p.Description, "|", `\|`))
+		}
+		if len(in.Properties) > 0 {
+			b.WriteString("\n")
+		}
+		names := slices.Sorted(maps.Keys(out.Properties))
+		fmt.Fprintf(&b, "Answers with `%s`.\n\n", strings.Join(names, "` `"))
+	}
+	return b.String()
+}
+
+func schemaOf(t *testing.T, v any) (s schema) {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// typeOf leaves out that a list may be null.
+func typeOf(v any) string {
+	list, ok := v.([]any)
+	if !ok {
+		return fmt.Sprint(v)
+	}
+	var names []string
+	for _, name := range list {
+		if name != "null" {
+			names = append(names, fmt.Sprint(name))
+		}
+	}
+	return strings.Join(names, " or ")
+}
