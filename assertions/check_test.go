@@ -161,6 +161,7 @@ func render(results []traffic.CheckResult) string {
 type shortCall struct {
 	From, To, Method, Path string
 	Proto                  string            // http unless said otherwise
+	Version                uint16            // of TLS; Path is the server name
 	Status                 int               // 200 unless there is no answer
 	At, MS                 float64           // start and length
 	State, Error           string            //
@@ -191,6 +192,7 @@ type shortConn struct {
 	Port                             uint16
 	Missing, Undecoded, Encrypted    uint64
 	Lost                             uint64
+	Before                           uint64 // bytes missing, and as many not decoded, in earlier windows
 	Handshake                        float64
 	Mid                              bool
 	ResetBy                          string
@@ -286,7 +288,8 @@ func inputOf(t *testing.T, a *txtar.Archive) Input {
 		if x.State != "" {
 			conn.State = traffic.State(x.State)
 		}
-		conn.Missing, conn.Undecoded, conn.Encrypted, conn.Lost = x.Missing, x.Undecoded, x.Encrypted, x.Lost
+		conn.WindowMissing, conn.WindowUndecoded, conn.Encrypted, conn.Lost = x.Missing, x.Undecoded, x.Encrypted, x.Lost
+		conn.Missing, conn.Undecoded = x.Missing+x.Before, x.Undecoded+x.Before
 		conn.MidRequestReset, conn.ResetBy = x.Mid, x.ResetBy
 		conn.Background = conn.Background || x.Background
 		if x.Handshake > 0 {
@@ -345,8 +348,11 @@ func callOf(x shortCall, k int) *traffic.Call {
 	if x.Proto != "" {
 		c.Protocol, c.HTTP = x.Proto, nil
 	}
-	if c.Method == "" {
+	if c.Method == "" && x.State != string(traffic.StateHalf) {
 		c.Method = "GET"
+	}
+	if x.Proto == traffic.ProtoTLS && x.Version != 0 {
+		c.TLS = &traffic.TLS{SNI: x.Path, Version: x.Version}
 	}
 	if x.Kind != "" {
 		c.Src.Kind = x.Kind
@@ -360,6 +366,9 @@ func callOf(x shortCall, k int) *traffic.Call {
 	}
 	if !c.Answered() {
 		c.ResponseStart, c.Status = 0, 0
+	}
+	if c.State == traffic.StateOpen {
+		c.End = 0
 	}
 	for _, name := range sortedKeys(x.Headers) {
 		c.HTTP.RequestHeaders = append(c.HTTP.RequestHeaders, traffic.Header{Name: name, Value: x.Headers[name]})

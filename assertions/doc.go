@@ -19,8 +19,9 @@
 //
 // (1) A response field of a call that has no answer is unknown in expect, and an open call is never a timeout. The unknown
 // travels: none(status_code >= 500) over a call that was never answered is neither kept nor broken, unless another call
-// breaks it. Of latency the least is known all the same: a call that waited five seconds in vain took at least five, so
-// max(latency) < duration("1s") fails on it. The filter on uses KFL's defaults and never says unknown.
+// breaks it. So are the request fields of a call of which only the response was captured: all(tlsx_sni == "x") over half a
+// handshake is neither. Of latency the least is known all the same: a call that waited five seconds in vain took at least
+// five, so max(latency) < duration("1s") fails on it. The filter on uses KFL's defaults and never says unknown.
 //
 // (2) Loss counts per check. What the capture lacks is sought over the connections that could match on ([filter.Filter.Could]):
 // packets that the source lost, by flow and by interface, bytes that are missing or were not decoded, responses without their

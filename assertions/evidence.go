@@ -70,7 +70,7 @@ func gravity(r *filter.Row) int64 {
 			class = 4
 		case r.Conn.State == traffic.StateReset || r.Conn.State == traffic.StateRefused:
 			class = 3
-		case r.Conn.Missing+r.Conn.Undecoded+r.Conn.Lost > 0:
+		case r.Conn.WindowMissing+r.Conn.WindowUndecoded+r.Conn.Lost > 0:
 			class = 1
 		}
 		slowness = max(r.Conn.ConnectNS, r.Conn.HandshakeClientNS)
@@ -92,7 +92,16 @@ func describeCall(c *traffic.Call) string {
 	b.WriteString(edgeName(&c.Src, &c.Dst) + " " + clean(c.Method, 16) + " " + clean(c.Path, 80))
 	switch c.State {
 	case traffic.StateOpen:
+		if c.End != 0 {
+			b.WriteString(" answer not captured")
+			break
+		}
 		b.WriteString(" still waiting when the window closed")
+	case traffic.StateHalf:
+		b.WriteString(" request not captured")
+		if c.Status != 0 {
+			fmt.Fprintf(&b, ", answer %d", c.Status)
+		}
 	case traffic.StateUnanswered:
 		b.WriteString(" no answer: " + strings.ReplaceAll(cmp.Or(c.Error, "unknown"), "_", " ") + " after " + formatDuration(time.Duration(max(0, c.End-c.Start))))
 	default:
@@ -133,7 +142,7 @@ func describeConnection(c *traffic.Connection) string {
 	for _, p := range []struct {
 		n    uint64
 		what string
-	}{{c.Lost, "packets lost"}, {c.Missing, "bytes missing"}, {c.Undecoded, "bytes not decoded"}} {
+	}{{c.Lost, "packets lost"}, {c.WindowMissing, "bytes missing"}, {c.WindowUndecoded, "bytes not decoded"}} {
 		if p.n > 0 {
 			fmt.Fprintf(&b, ", %d %s", p.n, p.what)
 		}

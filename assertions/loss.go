@@ -70,9 +70,9 @@ func (w *world) connectionLoss(s scope, l *loss) {
 	for _, c := range w.every {
 		var add sums
 		if s.on.Could(&c.Src, &c.Dst, protocolOf(c)) {
-			add.lost, add.missing = c.Lost, c.Missing
+			add.lost, add.missing = c.Lost, c.WindowMissing
 			if s.streams {
-				add.undecoded = c.Undecoded
+				add.undecoded = c.WindowUndecoded
 			}
 		}
 		if s.encrypted && c.Encrypted > 0 && w.hidesCalls(s.on, c) {
@@ -200,7 +200,7 @@ func (w *world) unattributed(s scope, l *loss) {
 	}
 	var missing, undecoded uint64
 	for _, c := range w.every {
-		missing, undecoded = missing+c.Missing, undecoded+c.Undecoded
+		missing, undecoded = missing+c.WindowMissing, undecoded+c.WindowUndecoded
 	}
 	if w.account.Missing > missing {
 		l.add(fmt.Sprintf("%s missing on connections that are not known", quantify(w.account.Missing-missing, "byte")))
@@ -217,7 +217,7 @@ func (w *world) halfCalls(s scope, l *loss) {
 	}
 	byEdge := map[string]uint64{}
 	for _, c := range w.calls {
-		if c.State == traffic.StateHalf && s.on.Could(&c.Src, &c.Dst, c.Protocol) {
+		if !c.Asked() && s.on.Could(&c.Src, &c.Dst, c.Protocol) {
 			byEdge[edgeName(&c.Src, &c.Dst)]++
 			if conn := w.byID[c.ConnID]; conn != nil && !slices.Contains(l.conns, conn) {
 				l.conns = append(l.conns, conn)

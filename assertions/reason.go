@@ -222,8 +222,12 @@ func (o *outcome) doubt(lost *loss) (reason string, more int) {
 			}
 		}
 	}
-	if open = unique(open); len(open) > 0 {
-		clauses = append(clauses, fmt.Sprintf("%s have no whole answer, so what expect asks of their responses is not known", o.share(open, len(o.s.rows))))
+	unasked, unanswered := o.bySight(unique(open))
+	if len(unanswered) > 0 {
+		clauses = append(clauses, fmt.Sprintf("%s have no whole answer, so what expect asks of their responses is not known", o.share(unanswered, len(o.s.rows))))
+	}
+	if len(unasked) > 0 {
+		clauses = append(clauses, fmt.Sprintf("of %s only the answers were captured, so what expect asks of their requests is not known", o.share(unasked, len(o.s.rows))))
 	}
 	if lost != nil {
 		clauses = append(clauses, "the capture is incomplete where this check looks: "+lost.String())
@@ -232,6 +236,18 @@ func (o *outcome) doubt(lost *loss) (reason string, more int) {
 		clauses = append(clauses, "what the window holds does not decide "+o.undecidedText())
 	}
 	return strings.Join(dedupe(clauses), "; "), more
+}
+
+// bySight tells rows whose requests were not captured from those that lack answers.
+func (o *outcome) bySight(open []int) (unasked, unanswered []int) {
+	for _, i := range open {
+		if c := o.s.rows[i].Call; c != nil && !c.Asked() {
+			unasked = append(unasked, i)
+		} else {
+			unanswered = append(unanswered, i)
+		}
+	}
+	return unasked, unanswered
 }
 
 func (o *outcome) undecidedText() string {

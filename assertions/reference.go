@@ -89,5 +89,5 @@ const referenceIntroduction = "A check selects calls or connections with a filte
 	"**Estimates.** A function that yields an estimate has an interval. A comparison holds when the whole interval lies on the right side of\n" +
 	"the bound, fails when it lies on the wrong side, and is unknown in between; the result then says how many more calls are needed.\n" +
 	"`p < x || p >= x` is unknown too when `p` is. Estimates can be compared and computed with: `p99(latency) / p50(latency) < 5`.\n\n" +
-	"**Four rules.** Response fields of unanswered calls are unknown in `expect`. Loss counts over the connections that could match `on`. A\n" +
-	"term over a field that no row has (`retry.*`, `tls.*`) holds, and is shown as vacuous. `allow_empty` counts only over complete capture.\n"
+	"**Four rules.** Response fields of unanswered calls are unknown in `expect`, and request fields where only the answer was\n" +
+	"captured. Loss counts over the connections that could match `on`. A term over a field that no row has (`retry.*`, `tls.*`) holds, and is shown as vacuous. `allow_empty` counts only over complete capture.\n"

@@ -43,7 +43,7 @@ type cellState uint8
 
 const (
 	known   cellState = iota
-	unknown           // it asks for the response of a call that has none (rule 1)
+	unknown           // it asks for the response of a call that has none, or for a request that was not captured (rule 1)
 	absent            // it asks for a field that the row does not have (rule 3)
 )
 

@@ -10,7 +10,7 @@ import (
 )
 
 // checkpointVersion changes whenever the state's meaning does.
-const checkpointVersion = 1
+const checkpointVersion = 2
 
 // checkpoint is the state that a window hands to the next.
 type checkpoint struct {

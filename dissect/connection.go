@@ -84,11 +84,12 @@ type connection struct {
 	Held       []held
 
 	// of this window
-	WindowCalls int
-	Opened      bool
-	ClosedHere  bool
-	Packets     traffic.PacketRange
-	Active      bool
+	WindowCalls                    int
+	WindowMissing, WindowUndecoded uint64
+	Opened                         bool
+	ClosedHere                     bool
+	Packets                        traffic.PacketRange
+	Active                         bool
 
 	prev, next *connection
 	listed     int
@@ -321,6 +322,23 @@ func (d *Dissector) emitRow(c *connection) {
 		d.o.OnConnection(d.row(c))
 	}
 	c.WindowCalls, c.Opened, c.ClosedHere, c.Packets, c.Active = 0, false, false, traffic.PacketRange{}, false
+	c.WindowMissing, c.WindowUndecoded = 0, 0
+}
+
+// lack counts payload that the capture does not have.
+func (d *Dissector) lack(c *connection, n int64) {
+	c.Missing += uint64(n)
+	c.WindowMissing += uint64(n)
+	d.account.Missing += uint64(n)
+}
+
+// giveUpOn counts bytes of a connection that were not decoded though a protocol might have.
+func (d *Dissector) giveUpOn(c *connection, n int64, reason string) {
+	if n > 0 {
+		c.Undecoded += uint64(n)
+		c.WindowUndecoded += uint64(n)
+		d.giveUp(n, reason)
+	}
 }
 
 func (d *Dissector) row(c *connection) *traffic.Connection {
@@ -332,6 +350,7 @@ func (d *Dissector) row(c *connection) *traffic.Connection {
 		Calls: c.Calls, WindowCalls: c.WindowCalls, MidRequestReset: c.MidReset,
 		ClientPackets: cl.Packets, ServerPackets: sv.Packets, ClientBytes: cl.Bytes, ServerBytes: sv.Bytes,
 		Missing: c.Missing, Undecoded: c.Undecoded, Encrypted: c.Encrypted, Packets: c.Packets,
+		WindowMissing: c.WindowMissing, WindowUndecoded: c.WindowUndecoded,
 		SNI: c.SNI, Background: c.Background,
 	}
 	if c.Key.Proto == protoUDP {

@@ -150,7 +150,8 @@ func (d *Dissector) EndWindow() traffic.Account {
 		}
 		for i := range c.Dir {
 			c.Dir[i].forgetNumbers()
-			if n := c.Dir[i].PendingBytes; n > 0 {
+			if n := c.Dir[i].PendingBytes; n > 0 && c.Active { // they may still be read, in a window to come
+				c.WindowUndecoded += uint64(n)
 				d.giveUp(int64(n), "behind_gap_at_window_end")
 			}
 		}

@@ -35,10 +35,7 @@ func (h *host) Transport() string {
 }
 
 func (h *host) Undecoded(n int64, reason string) {
-	if n > 0 {
-		h.c.Undecoded += uint64(n)
-		h.d.giveUp(n, reason)
-	}
+	h.d.giveUpOn(h.c, n, reason)
 }
 
 func (h *host) Encrypted(n int64) { h.c.Encrypted += uint64(n) }

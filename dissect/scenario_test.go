@@ -135,6 +135,36 @@ var scenarios = map[string]func(m *maker){
 		m.send(1, ok, 1400)
 		m.close(0)
 	},
+	"gap_is_request": func(m *maker) {
+		m.open()
+		m.send(0, get, 1400)
+		m.send(1, ok, 1400)
+		m.lose(0, len(get))
+		m.send(1, ok, 1400)
+		m.send(0, post, 1400)
+		m.send(1, ok, 1400)
+		m.close(0)
+	},
+	"gap_is_response": func(m *maker) {
+		m.open()
+		m.send(0, get, 1400)
+		m.lose(1, len(ok))
+		m.send(0, post, 1400)
+		m.send(1, strings.Replace(ok, "200 OK", "201 Created", 1), 1400)
+		m.send(0, get, 1400)
+		m.lose(1, len(ok))
+		m.close(0)
+	},
+	"gap_among_pipelined": func(m *maker) {
+		m.open()
+		m.send(0, get+post+get, 1400)
+		m.send(1, ok, 1400)
+		m.lose(1, len(ok))
+		m.send(1, strings.Replace(ok, "200 OK", "500 Oops", 1), 1400)
+		m.send(0, get, 1400)
+		m.send(1, ok, 1400)
+		m.close(0)
+	},
 	"out_of_order": func(m *maker) {
 		m.open()
 		first := m.tcp(0, m.seq[0], m.seq[1], 0x18, get[:30])

@@ -133,8 +133,7 @@ func (d *Dissector) payload(c *connection, dir int, s *segment, m protocol.Mark,
 		return
 	}
 	if after(seq, me.Next+maxGap) {
-		d.giveUp(int64(len(data)), "out_of_window")
-		c.Undecoded += uint64(len(data))
+		d.giveUpOn(c, int64(len(data)), "out_of_window")
 		return
 	}
 	d.hold(c, dir, piece{Seq: seq, Data: data, Cut: cut, Packet: m.Packet, Time: m.Time})
@@ -316,8 +315,7 @@ func (d *Dissector) skip(c *connection, dir int, n int64, m protocol.Mark) {
 	m.Offset = me.Offset
 	me.Offset += n
 	me.Bytes += uint64(n)
-	c.Missing += uint64(n)
-	d.account.Missing += uint64(n)
+	d.lack(c, n)
 	if c.Stage == stageDetect {
 		c.Stage, c.FromStart = stageHunt, false
 	}
@@ -332,8 +330,7 @@ func (d *Dissector) skip(c *connection, dir int, n int64, m protocol.Mark) {
 func (d *Dissector) dropBuffer(c *connection, dir int, reason string) {
 	me := &c.Dir[dir]
 	if n := len(me.Buf); n > 0 {
-		d.giveUp(int64(n), reason)
-		c.Undecoded += uint64(n)
+		d.giveUpOn(c, int64(n), reason)
 		d.setBuffer(me, me.Buf[:0])
 	}
 }
@@ -487,8 +484,7 @@ func (d *Dissector) detect(c *connection, dir int) {
 		if k := len(me.Marks); k > 1 {
 			n = int(me.Marks[1].Offset - me.Marks[0].Offset)
 		}
-		d.giveUp(int64(n), "unknown_protocol")
-		c.Undecoded += uint64(n)
+		d.giveUpOn(c, int64(n), "unknown_protocol")
 		d.consume(me, n)
 	}
 }
@@ -507,8 +503,7 @@ func (d *Dissector) found(c *connection, dir int, p *protocol.Protocol, v protoc
 	}
 	c.Stage, c.Parser = stageParsed, p.New()
 	for i := range c.Dir {
-		c.Undecoded += uint64(c.Dir[i].Foreign)
-		d.giveUp(c.Dir[i].Foreign, "no_sync")
+		d.giveUpOn(c, c.Dir[i].Foreign, "no_sync")
 		c.Dir[i].Foreign = 0
 	}
 	for _, i := range []int{c.Client, 1 - c.Client} {

@@ -59,8 +59,7 @@ func (d *Dissector) udp(p *traffic.Packet, ifc *traffic.Interface, dg *datagram)
 		return
 	}
 	if cut := length - len(data); cut > 0 {
-		c.Missing += uint64(cut)
-		d.account.Missing += uint64(cut)
+		d.lack(c, int64(cut))
 	}
 	d.datagramData(c, dir, data)
 }

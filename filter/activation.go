@@ -47,8 +47,9 @@ func (a *Activation) Reset(row *Row, mode Mode) {
 // call that was not retried. Only [ModeExpect] records them; the program saw CEL's unknown in their place.
 func (a *Activation) Missing() []string { return names(a.missing) }
 
-// Unanswered are the response fields that were asked for since Reset while the row's call has no (whole) answer. Only
-// [ModeExpect] records them; the program saw CEL's unknown in their place.
+// Unanswered are the fields that were asked for since Reset and that the row's call has, but the capture did not see:
+// response fields of a call without a (whole) answer, and request fields of one whose request was not captured
+// ([traffic.Call.Asked]). Only [ModeExpect] records them; the program saw CEL's unknown in their place.
 func (a *Activation) Unanswered() []string { return names(a.unanswered) }
 
 func names(fields []*Field) []string {
@@ -96,20 +97,28 @@ func (a *Activation) value(f *Field) ref.Val {
 	}
 	v, ok := f.Get(a.row)
 	switch {
+	case a.mode == ModeExpect && a.unseen(f, ok):
+		return a.absent(f, &a.unanswered)
 	case ok:
 		return v
 	case a.mode == ModeFilter:
 		return f.zero
 	}
-	return a.absent(f)
+	return a.absent(f, &a.missing)
 }
 
-// absent notes why the row has no value and returns CEL's unknown.
-func (a *Activation) absent(f *Field) ref.Val {
-	list := &a.missing
-	if f.Response && a.row.Call != nil && (f.applies == nil || f.applies(a.row)) {
-		list = &a.unanswered
+// unseen reports whether the row's call has a value for the field that the capture did not see: it lies in an answer that
+// did not come, or in a request that was not captured.
+func (a *Activation) unseen(f *Field, ok bool) bool {
+	c := a.row.Call
+	if c == nil || f.applies != nil && !f.applies(a.row) {
+		return false
 	}
+	return f.Response && !ok || f.Request && !c.Asked() && !(f.echoed && isDNS(a.row))
+}
+
+// absent notes on a list that the row has no value and returns CEL's unknown.
+func (a *Activation) absent(f *Field, list *[]*Field) ref.Val {
 	if !slices.Contains(*list, f) {
 		*list = append(*list, f)
 	}
@@ -126,8 +135,8 @@ func (a *Activation) has(f *Field) ref.Val {
 		return types.Bool(v.Equal(f.zero) != types.True)
 	}
 	v, ok := f.Get(a.row)
-	if !ok && a.mode == ModeExpect && f.Response && a.row.Call != nil && (f.applies == nil || f.applies(a.row)) {
-		return a.absent(f)
+	if a.mode == ModeExpect && a.unseen(f, ok) {
+		return a.absent(f, &a.unanswered)
 	}
 	return types.Bool(ok && v.Equal(f.zero) != types.True)
 }

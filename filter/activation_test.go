@@ -20,6 +20,13 @@ func TestExpectMode(t *testing.T) {
 	lost.State, lost.Status, lost.ResponseStart, lost.Error = traffic.StateUnanswered, 0, 0, traffic.ErrorReset
 	cut := checkout()
 	cut.State = traffic.StateTruncated
+	half := checkout()
+	half.State, half.Method, half.Path, half.HTTP = traffic.StateHalf, "", "", &traffic.HTTP{Version: "1.1"}
+	late := checkout() // joined while the response was under way, and the window ended
+	late.State, late.Method, late.Path = traffic.StateOpen, "", ""
+	handshake := &traffic.Call{Protocol: traffic.ProtoTLS, State: traffic.StateHalf, TLS: &traffic.TLS{Version: 0x304}}
+	name := &traffic.Call{Protocol: traffic.ProtoDNS, State: traffic.StateHalf, Method: "A", Path: "shop.test",
+		DNS: &traffic.DNS{Questions: []traffic.DNSRecord{{Name: "shop.test", Type: "A"}}, RCode: "NOERROR"}}
 	retried := checkout()
 	retried.Retry = &traffic.Retry{Attempt: 1, Attempts: 2}
 	cases := []struct {
@@ -39,6 +46,18 @@ func TestExpectMode(t *testing.T) {
 		{"request fields are known", `method == "POST" && path != ""`, lost, "true", nil, nil},
 		{"false and unknown is false", `method == "GET" && status_code >= 500`, lost, "false", nil, nil},
 		{"headers of no answer", `response.headers["cache-control"] == ""`, lost, "unknown", nil, []string{"response.headers"}},
+		{"half has a status", `status_code == 503`, half, "true", nil, nil},
+		{"half has no method", `method == ""`, half, "unknown", nil, []string{"method"}},
+		{"half has no headers", `request.headers["a"] == "" && !("b" in query_string)`, half, "unknown", nil, []string{"request.headers", "query_string"}},
+		{"half has no credential", `auth.missing`, half, "unknown", nil, []string{"auth.missing"}},
+		{"half, asked", `has(path)`, half, "unknown", nil, []string{"path"}},
+		{"half has not waited since 1970", `ttfb < duration("1s")`, half, "unknown", nil, []string{"ttfb"}},
+		{"half of another protocol", `tlsx_sni == ""`, half, "unknown", []string{"tlsx_sni"}, nil},
+		{"late has no path", `path == ""`, late, "unknown", nil, []string{"path"}},
+		{"half a handshake", `tlsx_sni == "" || tlsx_alpn == ""`, handshake, "unknown", nil, []string{"tlsx_sni", "tlsx_alpn"}},
+		{"half a handshake's version", `tls.version == "1.3"`, handshake, "true", nil, nil},
+		{"DNS answers repeat the question", `path == "shop.test" && "A" in dns_question_types && dns_rcode == "NOERROR"`, name, "true", nil, nil},
+		{"DNS answers do not tell the query's length", `dns_request_length == 0`, name, "unknown", nil, []string{"dns_request_length"}},
 		{"not retried", `retry.attempts <= 3`, checkout(), "unknown", []string{"retry.attempts"}, nil},
 		{"not retried, asked", `!has(retry.attempts) || retry.attempts <= 3`, checkout(), "true", nil, nil},
 		{"retried", `retry.attempts <= 3`, retried, "true", nil, nil},

@@ -6,7 +6,8 @@
 // field reference and the Parquet columns all come from it, and no second list exists.
 //
 // Checks are the same language one level up. They take the same variables from [RowEnv] and evaluate per row through an
-// [Activation] in [ModeExpect], where the response of an unanswered call is CEL's unknown instead of a default.
+// [Activation] in [ModeExpect], where the response of an unanswered call, and the request of a call of which only the answer was captured,
+// are CEL's unknown instead of a default.
 //
 // Stable, and built on by other rooms: [Row], [Field], [Fields], [Lookup], [IsOptional], [Compile], [Filter], [Error],
 // [Mode], [Activation], [RowEnv], [Translate], [Translation.Check], [Translation.Explain], [Prepare], [Program], [Explain],

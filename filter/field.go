@@ -24,11 +24,13 @@ type Field struct {
 	Rows     Kind      // which rows have it; rows of the other kind hold the default
 	Optional bool      // rows of its kind may lack it (rule 3 of checks: a term over rows that all lack it is vacuous)
 	Response bool      // unknown in expectations while the call has no answer (rule 1 of checks)
+	Request  bool      // unknown in expectations where the call's request was not seen (rule 1 of checks)
 	Stub     bool      // belongs to a protocol that is not dissected yet: always the default
 
 	// Get reads it from a row. False means that the row has no value; the value is then the type's default.
 	Get func(*Row) (ref.Val, bool)
 
+	echoed  bool            // answers repeat it: DNS answers carry the question
 	end     int             // srcEnd, dstEnd, bothEnd: it follows from who the ends are
 	applies func(*Row) bool // false: this row can never have it; nil: all rows of Rows can
 	text    func(*Row) (string, bool)

@@ -60,14 +60,14 @@ func metaSection() section {
 		text(Field{Name: "revision", JSON: "revision", Aliases: []string{"service.version"}, Column: "revision",
 			Doc: "revision that both ends ran: r7; empty when they did not run one and the same", Example: `revision == "r7"`},
 			either(func(c *traffic.Call) string { return c.Revision }, func(c *traffic.Connection) string { return c.Revision })),
-		text(Field{Name: "iteration", JSON: "iteration", Column: "iteration", Rows: Calls,
+		text(Field{Name: "iteration", Request: true, JSON: "iteration", Column: "iteration", Rows: Calls,
 			Doc: "iteration whose exercise caused the call, when its id reached it", Example: `iteration == "i12"`},
 			ofCall(func(c *traffic.Call) string { return c.Iteration })),
-		text(Field{Name: "trace_id", JSON: "trace_id", Column: "trace_id", Rows: Calls, Doc: "W3C trace id that the request carried",
+		text(Field{Name: "trace_id", Request: true, JSON: "trace_id", Column: "trace_id", Rows: Calls, Doc: "W3C trace id that the request carried",
 			Example: `http && trace_id == ""`}, ofCall(func(c *traffic.Call) string { return c.TraceID })),
-		text(Field{Name: "span_id", JSON: "span_id", Column: "span_id", Rows: Calls, Doc: "span id of the caller that the request carried",
+		text(Field{Name: "span_id", Request: true, JSON: "span_id", Column: "span_id", Rows: Calls, Doc: "span id of the caller that the request carried",
 			Example: `span_id != ""`}, ofCall(func(c *traffic.Call) string { return c.SpanID })),
-		flag(Field{Name: "background", JSON: "background", Column: "background",
+		flag(Field{Name: "background", Request: true, JSON: "background", Column: "background",
 			Doc: "a probe or other traffic that no exercise caused; checks leave it out unless asked", Example: `http && !background`},
 			either(func(c *traffic.Call) bool { return c.Background }, func(c *traffic.Connection) bool { return c.Background })),
 		text(Field{Name: "state", JSON: "state", Column: "state",
@@ -109,7 +109,7 @@ func answered(r *Row) (bool, bool) {
 
 func timeSection() section {
 	return section{name: "Time", rows: Calls, fields: []Field{
-		instant(Field{Name: "timestamp", JSON: "start_ns", Aliases: []string{"frame.time"}, Column: "start_ns", Rows: Both,
+		instant(Field{Name: "timestamp", Request: true, JSON: "start_ns", Aliases: []string{"frame.time"}, Column: "start_ns", Rows: Both,
 			Doc: "first packet of the request, or of the connection", Example: `timestamp > now() - duration("5m")`},
 			either(func(c *traffic.Call) int64 { return c.Start }, func(c *traffic.Connection) int64 { return c.Start })),
 		span(Field{Name: "latency", Aliases: []string{"http.client.request.duration", "http.server.request.duration"}, Column: "latency_ns",
@@ -121,13 +121,13 @@ func timeSection() section {
 		number(Field{Name: "elapsed_time", Aliases: []string{"elapsedTime"}, Unit: "µs", Response: true,
 			Doc: "latency in whole microseconds, as KFL2 has it", Example: `http && elapsed_time > 5000000`},
 			ofWhole(func(c *traffic.Call) int64 { return c.Latency() / 1000 })),
-		span(Field{Name: "ttfb", Aliases: []string{"http.time_to_first_byte"}, Column: "ttfb_ns", Response: true,
+		span(Field{Name: "ttfb", Request: true, Aliases: []string{"http.time_to_first_byte"}, Column: "ttfb_ns", Response: true,
 			Doc: "last request byte to first response byte: how long the server thought", Example: `http && ttfb > duration("50ms")`},
 			ofAnswer(func(c *traffic.Call) int64 { return max(0, c.ResponseStart-c.RequestEnd) })),
 		span(Field{Name: "transfer_time", Aliases: []string{"http.response.transfer.duration"}, Response: true,
 			Doc: "first response byte to last response byte", Example: `http && transfer_time > duration("1s")`},
 			ofWhole(func(c *traffic.Call) int64 { return max(0, c.End-c.ResponseStart) })),
-		span(Field{Name: "request_time", Doc: "first request byte to last request byte", Example: `http && request_time > duration("1s")`},
+		span(Field{Name: "request_time", Request: true, Doc: "first request byte to last request byte", Example: `http && request_time > duration("1s")`},
 			ofCall(func(c *traffic.Call) int64 { return max(0, c.RequestEnd-c.Start) })),
 	}}
 }

@@ -12,12 +12,12 @@ import (
 
 func dnsSection() section {
 	return section{name: "DNS", rows: Calls, applies: isDNS, fields: []Field{
-		texts(Field{Name: "dns_questions", JSON: "dns.questions", Aliases: []string{"dns.question.name", "dns.qry.name"}, Column: "dns_questions",
+		texts(Field{Name: "dns_questions", Request: true, echoed: true, JSON: "dns.questions", Aliases: []string{"dns.question.name", "dns.qry.name"}, Column: "dns_questions",
 			Doc: "names that were asked for", Example: `dns && "google.com" in dns_questions`},
 			ofDNS(func(_ *traffic.Call, d *traffic.DNS) []string {
 				return records(d.Questions, func(q traffic.DNSRecord) string { return q.Name })
 			})),
-		texts(Field{Name: "dns_question_types", Aliases: []string{"dns.question.type", "dns.qry.type"}, Doc: "record types that were asked for: A, AAAA",
+		texts(Field{Name: "dns_question_types", Request: true, echoed: true, Aliases: []string{"dns.question.type", "dns.qry.type"}, Doc: "record types that were asked for: A, AAAA",
 			Example: `"AAAA" in dns_question_types`}, ofDNS(func(_ *traffic.Call, d *traffic.DNS) []string {
 			return records(d.Questions, func(q traffic.DNSRecord) string { return q.Type })
 		})),
@@ -42,11 +42,11 @@ func dnsSection() section {
 				}
 				return answered(r)
 			}),
-		number(Field{Name: "dns_request_length", Unit: "bytes", Doc: "length of the query", Example: `dns_request_length > 200`},
+		number(Field{Name: "dns_request_length", Request: true, Unit: "bytes", Doc: "length of the query", Example: `dns_request_length > 200`},
 			ofDNS(func(c *traffic.Call, _ *traffic.DNS) int64 { return c.RequestSize })),
 		number(Field{Name: "dns_response_length", Unit: "bytes", Response: true, Doc: "length of the answer", Example: `dns_response_length > 512`},
 			ofDNSAnswer(func(c *traffic.Call, _ *traffic.DNS) int64 { return c.ResponseSize })),
-		number(Field{Name: "dns_total_size", Unit: "bytes", Response: true, Doc: "length of both", Example: `dns_total_size > 1024`},
+		number(Field{Name: "dns_total_size", Request: true, Unit: "bytes", Response: true, Doc: "length of both", Example: `dns_total_size > 1024`},
 			ofDNSAnswer(func(c *traffic.Call, _ *traffic.DNS) int64 { return c.RequestSize + c.ResponseSize })),
 	}}
 }
@@ -64,7 +64,7 @@ func tlsSection() section {
 		return func(t *traffic.TLS) (string, bool) { return get(t), true }
 	}
 	return section{name: "TLS", rows: Calls, optional: true, applies: isTLS, fields: []Field{
-		text(Field{Name: "tlsx_sni", JSON: "tls.sni", Aliases: []string{"tls.server_name", "tls.client.server_name",
+		text(Field{Name: "tlsx_sni", Request: true, JSON: "tls.sni", Aliases: []string{"tls.server_name", "tls.client.server_name",
 			"tls.handshake.extensions_server_name", "tls_sni"}, Column: "tls_sni", Doc: "server name that the client asked for",
 			Example: `tlsx && tlsx_sni.contains("stripe")`}, ofTLS(func(t *traffic.TLS) string { return t.SNI })),
 		text(Field{Name: "tls.version", Aliases: []string{"tls.protocol.version"}, Response: true,
@@ -78,16 +78,16 @@ func tlsSection() section {
 			ofTLSAnswer(some(func(t *traffic.TLS) string { return tls.CipherSuiteName(t.Cipher) }))),
 		number(Field{Name: "tlsx_cipher_suite", JSON: "tls.cipher", Column: "tls_cipher", Response: true, Doc: "number of the negotiated cipher suite",
 			Example: `tlsx_cipher_suite == 4865`}, ofTLSAnswer(func(t *traffic.TLS) (int64, bool) { return int64(t.Cipher), true })),
-		texts(Field{Name: "tlsx_cipher_suites", JSON: "tls.ciphers", Column: "tls_ciphers", Doc: "cipher suites that the client offered",
+		texts(Field{Name: "tlsx_cipher_suites", Request: true, JSON: "tls.ciphers", Column: "tls_ciphers", Doc: "cipher suites that the client offered",
 			Example: `tlsx_cipher_suites.exists(c, c.contains("RC4"))`}, ofTLS(func(t *traffic.TLS) []string { return t.Ciphers })),
-		text(Field{Name: "tlsx_alpn", JSON: "tls.alpn", Aliases: []string{"tls.alpn", "tls.next_protocol", "tls_alpn"}, Column: "tls_alpn",
+		text(Field{Name: "tlsx_alpn", Request: true, JSON: "tls.alpn", Aliases: []string{"tls.alpn", "tls.next_protocol", "tls_alpn"}, Column: "tls_alpn",
 			Doc: "chosen application protocol, or the first offered where the choice is encrypted", Example: `tlsx_alpn == "h2"`},
 			ofTLS(func(t *traffic.TLS) string { return t.ALPN })),
-		flag(Field{Name: "tls.resumed", JSON: "tls.resumed", Column: "tls_resumed", Response: true, Doc: "an earlier session was resumed", Example: `tls && !tls.resumed`},
+		flag(Field{Name: "tls.resumed", Request: true, JSON: "tls.resumed", Column: "tls_resumed", Response: true, Doc: "an earlier session was resumed", Example: `tls && !tls.resumed`},
 			ofTLSAnswer(func(t *traffic.TLS) (bool, bool) { return t.Resumed, true })),
 		text(Field{Name: "tls.alert", JSON: "tls.alert", Column: "tls_alert", Response: true, Doc: "alert that ended the handshake", Example: `tls.alert != ""`},
 			ofTLSAnswer(some(func(t *traffic.TLS) string { return t.Alert }))),
-		span(Field{Name: "tls.handshake.duration", JSON: "tls.handshake_ns", Column: "tls_handshake_ns", Response: true,
+		span(Field{Name: "tls.handshake.duration", Request: true, JSON: "tls.handshake_ns", Column: "tls_handshake_ns", Response: true,
 			Doc: "ClientHello to the client's first record after the server's flight", Example: `tls.handshake.duration > duration("50ms")`},
 			ofTLSAnswer(func(t *traffic.TLS) (int64, bool) { return t.HandshakeNS, t.HandshakeNS > 0 })),
 		instant(Field{Name: "tls.server.not_after", Doc: "when the server's certificate ends; TLS 1.3 hides it",
@@ -101,15 +101,15 @@ func tlsSection() section {
 			ofCertificate(func(c *traffic.Certificate) []string { return c.Names })),
 		text(Field{Name: "tls.server.hash", Aliases: []string{"tls.server.hash.sha256"}, Doc: "SHA-256 of the server's certificate; TLS 1.3 hides it",
 			Example: `tls.server.hash != ""`}, ofCertificate(func(c *traffic.Certificate) string { return c.SHA256 })),
-		text(Field{Name: "tls_summary", Doc: "the handshake in words", Example: `tls_summary.contains("TLS 1.3")`}, ofTLS(tlsSummary)),
-		text(Field{Name: "tls_info", Doc: "the handshake in words", Example: `tls_info != ""`}, ofTLS(tlsSummary)),
-		text(Field{Name: "tlsx_summary", Doc: "the handshake in words", Example: `tlsx_summary != ""`}, ofTLS(tlsSummary)),
-		text(Field{Name: "tlsx_info", Doc: "the handshake in words", Example: `tlsx_info != ""`}, ofTLS(tlsSummary)),
-		number(Field{Name: "tls_request_size", Unit: "bytes", Doc: "client's part of the handshake", Example: `tls_request_size > 2000`},
+		text(Field{Name: "tls_summary", Request: true, Doc: "the handshake in words", Example: `tls_summary.contains("TLS 1.3")`}, ofTLS(tlsSummary)),
+		text(Field{Name: "tls_info", Request: true, Doc: "the handshake in words", Example: `tls_info != ""`}, ofTLS(tlsSummary)),
+		text(Field{Name: "tlsx_summary", Request: true, Doc: "the handshake in words", Example: `tlsx_summary != ""`}, ofTLS(tlsSummary)),
+		text(Field{Name: "tlsx_info", Request: true, Doc: "the handshake in words", Example: `tlsx_info != ""`}, ofTLS(tlsSummary)),
+		number(Field{Name: "tls_request_size", Request: true, Unit: "bytes", Doc: "client's part of the handshake", Example: `tls_request_size > 2000`},
 			tlsSize(func(c *traffic.Call) int64 { return c.RequestSize })),
 		number(Field{Name: "tls_response_size", Unit: "bytes", Response: true, Doc: "server's part of the handshake", Example: `tls_response_size > 4000`},
 			tlsSize(func(c *traffic.Call) int64 { return c.ResponseSize })),
-		number(Field{Name: "tls_total_size", Unit: "bytes", Response: true, Doc: "both parts of the handshake", Example: `tls_total_size > 6000`},
+		number(Field{Name: "tls_total_size", Request: true, Unit: "bytes", Response: true, Doc: "both parts of the handshake", Example: `tls_total_size > 6000`},
 			tlsSize(func(c *traffic.Call) int64 { return c.RequestSize + c.ResponseSize })),
 	}}
 }
@@ -174,14 +174,20 @@ func connectionSection() section {
 			Example: `tcp_conn && lifetime < duration("10ms")`}, ofConn(func(c *traffic.Connection) int64 { return max(0, c.End-c.Start) })),
 		flag(Field{Name: "guessed", JSON: "guessed", Column: "guessed", Doc: "client and server were told apart by port or content only", Example: `conn && guessed`},
 			ofConn(func(c *traffic.Connection) bool { return c.Guessed })),
-		number(Field{Name: "missing_bytes", JSON: "missing_bytes", Column: "missing_bytes", Unit: "bytes", Doc: "payload that the capture lacks",
+		number(Field{Name: "missing_bytes", JSON: "missing_bytes", Column: "missing_bytes", Unit: "bytes", Doc: "payload that the capture lacks, over its life",
 			Example: `missing_bytes > 0`}, ofConn(func(c *traffic.Connection) int64 { return int64(c.Missing) })),
 		number(Field{Name: "undecoded_bytes", JSON: "undecoded_bytes", Column: "undecoded_bytes", Unit: "bytes",
-			Doc: "payload that no dissector read, though one might have", Example: `undecoded_bytes > 0`},
+			Doc: "payload that no dissector read, though one might have, over its life", Example: `undecoded_bytes > 0`},
 			ofConn(func(c *traffic.Connection) int64 { return int64(c.Undecoded) })),
+		number(Field{Name: "window_missing_bytes", JSON: "window_missing_bytes", Column: "window_missing_bytes", Unit: "bytes",
+			Doc: "payload that the capture lacks, of this window", Example: `window_missing_bytes > 0`},
+			ofConn(func(c *traffic.Connection) int64 { return int64(c.WindowMissing) })),
+		number(Field{Name: "window_undecoded_bytes", JSON: "window_undecoded_bytes", Column: "window_undecoded_bytes", Unit: "bytes",
+			Doc: "payload that no dissector read, though one might have, of this window", Example: `window_undecoded_bytes > 0`},
+			ofConn(func(c *traffic.Connection) int64 { return int64(c.WindowUndecoded) })),
 		number(Field{Name: "encrypted_bytes", JSON: "encrypted_bytes", Column: "encrypted_bytes", Unit: "bytes", Doc: "payload behind TLS",
 			Example: `encrypted_bytes > 0`}, ofConn(func(c *traffic.Connection) int64 { return int64(c.Encrypted) })),
-		number(Field{Name: "lost_packets", JSON: "lost_packets", Column: "lost_packets", Unit: "packets", Doc: "packets that the capture source says it lost",
+		number(Field{Name: "lost_packets", JSON: "lost_packets", Column: "lost_packets", Unit: "packets", Doc: "packets that the capture source says it lost in this window",
 			Example: `lost_packets > 0`}, ofConn(func(c *traffic.Connection) int64 { return int64(c.Lost) })),
 	}}
 }

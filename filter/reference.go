@@ -19,7 +19,8 @@ A filter (KFL) is a CEL expression over one row, a call or a connection, that is
     http && dst.service.name == "frontend" && status_code >= 500
 
 - A field that a row does not have reads as ` + "`\"\"`, `0`, `false`" + ` or empty. In expectations of checks it is unknown instead: fields
-  marked **answer** while their call has none, fields marked **optional** where the row lacks them.
+  marked **answer** while their call has none, fields marked **request** where only the answer was captured, fields marked
+  **optional** where the row lacks them.
 - ` + "`m[key]`" + ` of a missing key reads as empty; ` + "`key in m` and `has(m.key)`" + ` tell whether it is there. Header names are case-insensitive.
 - Durations compare with ` + "`duration(\"100ms\")`" + `, times with ` + "`timestamp(\"2026-01-02T15:04:05Z\")` and `now() - duration(\"5m\")`" + `.
 - Strings have ` + "`contains` `startsWith` `endsWith` `matches`" + ` (RE2) and ` + "`size`" + `; lists and maps ` + "`in` `size` `exists` `all` `map_get`" + `.
@@ -46,6 +47,9 @@ func meaning(f *Field) string {
 	var marks []string
 	if f.Response {
 		marks = append(marks, "**answer**")
+	}
+	if f.Request {
+		marks = append(marks, "**request**")
 	}
 	if f.Optional && !f.Stub {
 		marks = append(marks, "**optional**")

@@ -385,6 +385,8 @@ type connRow struct {
 	ServerBytes       int64  `parquet:"server_bytes"`
 	Missing           int64  `parquet:"missing_bytes"`
 	Undecoded         int64  `parquet:"undecoded_bytes"`
+	WindowMissing     int64  `parquet:"window_missing_bytes"`
+	WindowUndecoded   int64  `parquet:"window_undecoded_bytes"`
 	Encrypted         int64  `parquet:"encrypted_bytes"`
 	Lost              int64  `parquet:"lost_packets"`
 	PktFirst          int64  `parquet:"packets_first"`
@@ -435,6 +437,7 @@ func connToRow(c *traffic.Connection, r *connRow) error {
 		ConnID: int64(c.ID), FlowID: int64(c.FlowID), Proto: c.Proto, L7: c.L7, Guessed: c.Guessed, StartNS: c.Start, EndNS: c.End, State: string(c.State),
 		Opened: c.Opened, Closed: c.Closed, Calls: int64(c.Calls), WindowCalls: int64(c.WindowCalls), MidRequestReset: c.MidRequestReset, ResetBy: c.ResetBy,
 		ClientPackets: int64(c.ClientPackets), ServerPackets: int64(c.ServerPackets), ClientBytes: int64(c.ClientBytes), ServerBytes: int64(c.ServerBytes),
+		WindowMissing: int64(c.WindowMissing), WindowUndecoded: int64(c.WindowUndecoded),
 		Missing: int64(c.Missing), Undecoded: int64(c.Undecoded), Encrypted: int64(c.Encrypted), Lost: int64(c.Lost),
 		PktFirst: int64(c.Packets.First), PktLast: int64(c.Packets.Last), HandshakeClientNS: c.HandshakeClientNS, HandshakeServerNS: c.HandshakeServerNS,
 		ConnectNS: c.ConnectNS, SYNRetransmits: int32(c.SYNRetransmits), SNI: c.SNI, Points: listJSON(c.Points), Revision: c.Revision,
@@ -468,6 +471,7 @@ func (r *connRow) connection() (*traffic.Connection, error) {
 		ID: uint64(r.ConnID), FlowID: uint64(r.FlowID), Proto: r.Proto, L7: r.L7, Guessed: r.Guessed, Start: r.StartNS, End: r.EndNS, State: traffic.State(r.State),
 		Opened: r.Opened, Closed: r.Closed, Calls: int(r.Calls), WindowCalls: int(r.WindowCalls), MidRequestReset: r.MidRequestReset, ResetBy: r.ResetBy,
 		ClientPackets: uint64(r.ClientPackets), ServerPackets: uint64(r.ServerPackets), ClientBytes: uint64(r.ClientBytes), ServerBytes: uint64(r.ServerBytes),
+		WindowMissing: uint64(r.WindowMissing), WindowUndecoded: uint64(r.WindowUndecoded),
 		Missing: uint64(r.Missing), Undecoded: uint64(r.Undecoded), Encrypted: uint64(r.Encrypted), Lost: uint64(r.Lost),
 		Packets:           traffic.PacketRange{First: uint64(r.PktFirst), Last: uint64(r.PktLast)},
 		HandshakeClientNS: r.HandshakeClientNS, HandshakeServerNS: r.HandshakeServerNS, ConnectNS: r.ConnectNS, SYNRetransmits: int(r.SYNRetransmits),

@@ -15,10 +15,10 @@ type State string
 // The states of calls.
 const (
 	StateComplete   State = "complete"   // request and response were seen
-	StateOpen       State = "open"       // still waiting when the window closed; never an error
+	StateOpen       State = "open"       // still waiting when the window closed, or the answer was lost to the capture; never an error
 	StateUnanswered State = "unanswered" // the connection ended, or time ran out, without a response
 	StateTruncated  State = "truncated"  // the response began and its connection ended in the middle
-	StateHalf       State = "half"       // only the response was seen: the capture joined late
+	StateHalf       State = "half"       // only the response was seen: the capture joined late or lost the request
 )
 
 // Reasons in [Call.Error], after OpenTelemetry's error.type.
@@ -84,6 +84,12 @@ func (c *Call) Latency() int64 {
 // Answered reports whether a response was seen at all.
 func (c *Call) Answered() bool {
 	return c.State == StateComplete || c.State == StateTruncated || c.State == StateHalf
+}
+
+// Asked reports whether the request was seen at all. An open call without a method is a response under way that the
+// capture joined late.
+func (c *Call) Asked() bool {
+	return c.State != StateHalf && (c.State != StateOpen || c.Method != "")
 }
 
 // PacketRange names the first and last packet that carry a message; 0 when there is none. Other packets may lie between.

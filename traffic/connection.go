@@ -38,8 +38,11 @@ type Connection struct {
 	Missing       uint64      `json:"missing_bytes"`   // payload bytes that the capture lacks
 	Undecoded     uint64      `json:"undecoded_bytes"` // payload bytes that no dissector read, though one might have
 	Encrypted     uint64      `json:"encrypted_bytes"` // payload bytes behind TLS
-	Lost          uint64      `json:"lost_packets"`    // packets of it that the capture source says it lost
+	Lost          uint64      `json:"lost_packets"`    // packets of it that the capture source says it lost in this window
 	Packets       PacketRange `json:"packets"`
+
+	WindowMissing   uint64 `json:"window_missing_bytes"`   // what of Missing and Undecoded became known in this window:
+	WindowUndecoded uint64 `json:"window_undecoded_bytes"` // checks count these, so that an old loss is not held against it for ever
 
 	TCP               *TCPMetrics `json:"tcp_metrics,omitempty"`
 	HandshakeClientNS int64       `json:"handshake_client_ns,omitempty"` // SYN to SYN-ACK as the client saw it; 0 with SYN retransmits

@@ -31,6 +31,7 @@ func (p *Parser) request(h protocol.Host, s *half, head []byte, first, last prot
 		p.emit(h, p.Open[0])
 		p.drop(1)
 	}
+	p.forsake(h, first) // who asks again has had the answer
 	text := string(head)
 	line, rest := cutLine(text)
 	method, target, version := requestLine(line)
@@ -85,6 +86,9 @@ func (p *Parser) response(h protocol.Host, s *half, head []byte, first, last pro
 	text := string(head)
 	line, rest := cutLine(text)
 	version, status, reason := statusLine(line)
+	if len(p.Open) > 1 { // of several, whose answer this is cannot be told
+		p.forsake(h, first)
+	}
 	x := p.answering()
 	if status >= 100 && status < 200 && status != 101 {
 		if x != nil && status == 100 {

@@ -56,6 +56,7 @@ type exchange struct {
 	ResponseBegun     bool
 	ResponseDone      bool
 	NoRequest         bool // the request was not seen
+	AnswerLost        bool // a hole may have held the response
 	Upgrade           bool // asks for another protocol
 	RequestCoding     string
 	ResponseCoding    string
@@ -511,6 +512,25 @@ func (p *Parser) Gap(h protocol.Host, from protocol.Side, n int64, at protocol.M
 		p.messageEnd(h, from)
 	}
 	s.At, s.Left = atResync, 0
+	if from == protocol.Client {
+		p.forsake(h, at) // what comes next may answer a request that the hole held
+		return
+	}
+	for _, x := range p.Open {
+		x.AnswerLost = !x.ResponseDone
+	}
+}
+
+// forsake emits the exchanges whose responses a hole may have held, once that can no longer be told from what follows.
+func (p *Parser) forsake(h protocol.Host, at protocol.Mark) {
+	n := 0
+	for n < len(p.Open) && p.Open[n].AnswerLost && p.Open[n].RequestDone && !p.Open[n].ResponseBegun {
+		x := p.Open[n]
+		x.Call.State, x.Call.End = traffic.StateOpen, at.Time
+		p.emit(h, x)
+		n++
+	}
+	p.drop(n)
 }
 
 func (p *Parser) size(x *exchange, from protocol.Side, n int64) {
@@ -568,9 +588,11 @@ func (p *Parser) judge(x *exchange, e protocol.End) {
 			c.State = traffic.StateHalf
 		}
 		return
-	case e.Dropped:
+	case e.Dropped, x.AnswerLost && !x.ResponseBegun:
 		c.State = traffic.StateOpen
 		return
+	case x.NoRequest:
+		c.State = traffic.StateHalf
 	case x.ResponseBegun:
 		c.State = traffic.StateTruncated
 	default:

@@ -40,7 +40,7 @@ func (p *Parser) clientHello(h protocol.Host, b []byte, first, last protocol.Mar
 	}
 	if p.Call == nil {
 		p.Call = &traffic.Call{Protocol: traffic.ProtoTLS, Method: "ClientHello", Index: h.NextCall(), TLS: &traffic.TLS{}}
-		p.Request, p.Answer, p.Started, p.Hello = protocol.Span{}, protocol.Span{}, first.Time, false
+		p.Request, p.Answer, p.Started, p.Hello, p.Half = protocol.Span{}, protocol.Span{}, first.Time, false, false
 	}
 	p.Request.Add(first)
 	p.Request.Add(last)
@@ -140,8 +140,8 @@ func (p *Parser) serverHello(h protocol.Host, b []byte, first, last protocol.Mar
 		if p.Count > 0 {
 			return
 		}
-		p.Call = &traffic.Call{Protocol: traffic.ProtoTLS, Method: "ClientHello", Index: h.NextCall(), TLS: &traffic.TLS{}}
-		p.Request, p.Answer, p.Started = protocol.Span{}, protocol.Span{}, first.Time
+		p.Call = &traffic.Call{Protocol: traffic.ProtoTLS, Index: h.NextCall(), TLS: &traffic.TLS{}}
+		p.Request, p.Answer, p.Started, p.Half, p.Offered = protocol.Span{}, protocol.Span{}, first.Time, true, nil
 	}
 	p.Count++
 	p.Hello = true

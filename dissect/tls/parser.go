@@ -37,6 +37,7 @@ type Parser struct {
 	Request protocol.Span
 	Answer  protocol.Span
 	Hello   bool // ServerHello was seen
+	Half    bool // and its ClientHello was not
 	Count   int
 	Leave   bool // the client has closed its half
 }
@@ -77,6 +78,7 @@ func (p *Parser) Data(h protocol.Host, from protocol.Side, v *protocol.View) int
 	for used < len(v.Data) {
 		b := v.Data[used:]
 		if s.Lost {
+			p.beyond(h, from, v.At(used))
 			h.Encrypted(int64(len(b)))
 			return len(v.Data)
 		}
@@ -166,7 +168,9 @@ func (p *Parser) handshakes(h protocol.Host, from protocol.Side, s *half, first,
 // beyond is called for the client's first record after the server's flight: the handshake is over.
 func (p *Parser) beyond(h protocol.Host, from protocol.Side, at protocol.Mark) {
 	if from == protocol.Client && p.Call != nil && p.Hello {
-		p.Call.TLS.HandshakeNS = at.Time - p.Started
+		if !p.Half {
+			p.Call.TLS.HandshakeNS = at.Time - p.Started
+		}
 		p.finish(h, traffic.StateComplete, "", 0)
 	}
 }
@@ -177,11 +181,22 @@ func (p *Parser) finish(h protocol.Host, state traffic.State, why string, at int
 	if c == nil {
 		return
 	}
-	if p.Hello && state == traffic.StateUnanswered {
+	switch {
+	case p.Half && state != traffic.StateOpen: // without its beginning, what looks like an end proves little
+		state = traffic.StateHalf
+		if why == traffic.ErrorProtocol {
+			why = ""
+		}
+	case state != traffic.StateUnanswered:
+	case p.Hello && (p.Sides[protocol.Client].Lost || p.Sides[protocol.Server].Lost):
+		state, why = traffic.StateComplete, "" // how it went on, the capture lacks
+	case p.Hello:
 		state = traffic.StateTruncated
+	case p.Sides[protocol.Server].Lost: // there may have been an answer
+		state, why = traffic.StateOpen, ""
 	}
 	c.State, c.Error = state, why
-	if state != traffic.StateOpen && !p.Answer.Seen {
+	if !p.Answer.Seen {
 		c.End = at
 	}
 	h.Emit(c, &p.Request, &p.Answer)
@@ -195,9 +210,16 @@ func (p *Parser) Gap(h protocol.Host, from protocol.Side, n int64, at protocol.M
 		s.Skip -= n
 		return
 	}
+	h.Undecoded(int64(len(s.Handshake)), "behind_gap")
+	encrypted := s.Closed
 	s.Handshake, s.Lost, s.Closed, s.Skip = nil, true, true, 0
-	if p.Call != nil && p.Hello {
-		p.finish(h, traffic.StateTruncated, traffic.ErrorTruncated, at.Time)
+	switch {
+	case from == protocol.Client && !p.Hello, from == protocol.Server && encrypted:
+		return // the other side goes on to tell
+	case p.Hello: // the hellos are known, and the rest of the flight is not
+		p.finish(h, traffic.StateComplete, "", at.Time)
+	default:
+		p.finish(h, traffic.StateOpen, "", at.Time)
 	}
 }
 
@@ -215,7 +237,7 @@ func (p *Parser) End(h protocol.Host, e protocol.End) {
 	state, why := traffic.StateUnanswered, traffic.ErrorClosed
 	switch {
 	case e.Dropped:
-		state, why = traffic.StateOpen, ""
+		state, why, e.Time = traffic.StateOpen, "", 0
 	case e.By == protocol.Client || p.Leave:
 		why = traffic.ErrorCancelled
 	case e.Reset:
