@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -44,9 +46,10 @@ func (s *Session) reloadConfig(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
+	src := newSources(ctx, cfg)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cfg, s.reload, s.sources = cfg, false, nil
+	s.cfg, s.reload, s.sources = cfg, false, src
 	return "devloop.yaml was read again", nil
 }
 
@@ -73,47 +76,69 @@ func (s *Session) loadChecks() (*assertions.Suite, error) {
 	return assertions.Load(files)
 }
 
-// ensureStarted brings environment and capture up, once.
+// ensureStarted brings environment and capture up, once, and what of the dependencies does not run.
 func (s *Session) ensureStarted(ctx context.Context, say func(string)) (string, error) {
 	s.mu.Lock()
-	up := s.env != nil
-	cfg := s.cfg
+	env, cfg, known := s.env, s.cfg, s.sources != nil
 	s.mu.Unlock()
-	if up {
-		return "", nil
+	detail := ""
+	if env == nil {
+		var err error
+		if env, detail, err = s.makeEnvironment(ctx, cfg); err != nil {
+			return "", err
+		}
+		say("environment local: " + detail)
 	}
+	learnt := make(chan *sources, 1)
+	go func() {
+		if known {
+			learnt <- nil
+		} else {
+			learnt <- newSources(ctx, cfg)
+		}
+	}()
+	err := env.StartDependencies(ctx) // those that ended by themselves too; the others go on
+	if found := <-learnt; found != nil && ctx.Err() == nil {
+		s.mu.Lock()
+		s.sources = found
+		s.mu.Unlock()
+	}
+	if err != nil {
+		return "", s.startFailure("start", err)
+	}
+	return detail, nil
+}
+
+// makeEnvironment makes network and cgroups, and begins to capture. Nothing runs in it yet.
+func (s *Session) makeEnvironment(ctx context.Context, cfg *config.Config) (*localenv.Env, string, error) {
 	env, err := localenv.New(ctx, localenv.Options{Workspace: s.workspace, Config: cfg, Log: s.log})
 	if err != nil {
-		return "", failed(control.ExitEnvironment, traffic.Failure{Phase: "start", What: err.Error(), Hint: "devloop doctor"})
+		return nil, "", failed(control.ExitEnvironment, traffic.Failure{Phase: "start", What: err.Error(), Hint: "devloop doctor"})
 	}
 	w, err := newWire(env, s.store, int64(cfg.Storage.Ring), s.options, s.log)
 	if err != nil {
-		return "", errors.Join(failed(control.ExitEnvironment, traffic.Failure{Phase: "start", What: err.Error(), Hint: "devloop doctor"}), env.Down(ctx))
+		return nil, "", errors.Join(failed(control.ExitEnvironment, traffic.Failure{Phase: "start", What: err.Error(), Hint: "devloop doctor"}), env.Down(ctx))
 	}
 	s.mu.Lock()
 	s.env, s.wire, s.follow = env, w, true
 	s.mu.Unlock()
 	go s.collectCrashes(env)
 	mode, _ := env.Mode()
-	say(fmt.Sprintf("environment local (%s), capture %s", mode, w.sourceName()))
-	sources := make(chan *sources, 1)
-	go func() { sources <- newSources(ctx, cfg) }()
-	if err := env.StartDependencies(ctx); err != nil {
-		<-sources
-		return "", s.startFailure("start", err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sources = <-sources
-	return string(mode) + ", " + w.sourceName(), nil
+	return env, fmt.Sprintf("%s, capture %s", mode, w.sourceName()), nil
 }
 
 // startFailure tells a process that did not come up from other trouble.
 func (s *Session) startFailure(phase string, err error) error {
 	f := traffic.Failure{Phase: phase, What: err.Error(), Hint: "devloop status"}
 	var se *localenv.StartError
-	if errors.As(err, &se) {
-		f.Service, f.What, f.Output = se.Service, se.Service+" "+se.What, se.Tail
+	switch {
+	case errors.As(err, &se):
+		f.Service, f.What, f.Output = se.Service, se.Service+": "+se.What, se.Tail
+		if se.Log != "" {
+			f.Hint = "its whole log is " + se.Log
+		}
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
+		f.Hint = "install the program, or mend its command in devloop.yaml"
 	}
 	return failed(control.ExitEnvironment, f)
 }
@@ -132,12 +157,11 @@ func (s *Session) collectCrashes(env *localenv.Env) {
 	}
 }
 
-func (s *Session) takeCrashes() []crash {
+// crashed are the services that ended by themselves since the last deploy began.
+func (s *Session) crashed() []crash {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	taken := s.crashes
-	s.crashes = nil
-	return taken
+	return slices.Clone(s.crashes)
 }
 
 func (s *Session) warnings() []string {
@@ -167,6 +191,7 @@ func (s *Session) builder() *builder {
 func (s *Session) deploy(ctx context.Context, built map[string]build) ([]string, error) {
 	s.mu.Lock()
 	env := s.env
+	s.crashes = nil // what crashed before is started again
 	var changed []string
 	for name, b := range built {
 		if s.served[name].ID != b.ID {
@@ -182,12 +207,6 @@ func (s *Session) deploy(ctx context.Context, built map[string]build) ([]string,
 		}
 		restarted = append(restarted, wave...)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for name := range built {
-		delete(s.stale, name)
-	}
-	s.crashes = nil // what crashed before was started again
 	slices.Sort(restarted)
 	return restarted, nil
 }
@@ -198,7 +217,7 @@ func (s *Session) startWave(ctx context.Context, env *localenv.Env, names []stri
 	for _, name := range names {
 		go func() {
 			b := built[name]
-			_, err := env.Start(ctx, name, localenv.Build{ID: b.ID, Path: b.Argv[0], Argv: b.Argv})
+			_, err := env.Start(ctx, name, localenv.Build{ID: b.ID, Argv: b.Argv})
 			s.mu.Lock()
 			if err == nil {
 				s.served[name] = b

@@ -97,7 +97,7 @@ func (t *turn) steps(ctx context.Context) error {
 			return err
 		}
 	}
-	return exerciseErr
+	return t.crash(exerciseErr)
 }
 
 // phase runs one step and writes its line of the ledger.
@@ -163,12 +163,14 @@ func (t *turn) start(ctx context.Context) (string, error) {
 func (t *turn) build(ctx context.Context) (map[string]build, error) {
 	var built map[string]build
 	err := t.phase(ctx, "build", func(ctx context.Context) (string, error) {
-		names := t.s.staleServices()
+		names := t.s.takeStale()
 		if len(names) == 0 {
 			return "nothing to build", nil
 		}
 		var err error
-		built, err = t.s.builder().build(ctx, names)
+		if built, err = t.s.builder().build(ctx, names); err != nil {
+			t.s.markStale(names)
+		}
 		var be *buildError
 		if errors.As(err, &be) {
 			return "", failed(control.ExitEnvironment, traffic.Failure{
@@ -186,6 +188,7 @@ func (t *turn) deploy(ctx context.Context, built map[string]build) error {
 	return t.phase(ctx, "deploy", func(ctx context.Context) (string, error) {
 		changed, err := t.s.deploy(ctx, built)
 		if err != nil {
+			t.s.markStale(slices.Collect(maps.Keys(built)))
 			return "", err
 		}
 		t.s.update(t.it, func() {
@@ -231,12 +234,29 @@ func (t *turn) exercise(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if crashes := t.s.takeCrashes(); len(crashes) > 0 && failing == nil {
-		failing = failed(control.ExitEnvironment, traffic.Failure{
-			Phase: "exercise", Service: crashes[0].service, What: crashes[0].what, Output: crashes[0].tail, Hint: "devloop status",
-		})
-	}
 	return failing
+}
+
+// crash names a service that ended while it was exercised: it explains what else failed. It is asked late, because an
+// exercise may notice the end of a service before devloop does.
+func (t *turn) crash(failing error) error {
+	crashes := t.s.crashed()
+	if len(crashes) == 0 {
+		return failing
+	}
+	f := traffic.Failure{
+		Phase: "exercise", Service: crashes[0].service, What: crashes[0].what, Output: crashes[0].tail,
+		Hint: "devloop run starts it again",
+	}
+	exit := control.ExitEnvironment
+	for _, other := range crashes[1:] {
+		f.What += ", " + other.what
+	}
+	var before *failure
+	if errors.As(failing, &before) {
+		f.What, exit = f.What+"; "+before.What, graver(exit, before.exit)
+	}
+	return failed(exit, f)
 }
 
 func (t *turn) quiet(ctx context.Context) (string, error) {

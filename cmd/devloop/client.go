@@ -13,6 +13,7 @@ import (
 	"github.com/devloop-io/devloop/internal/buildinfo"
 	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/internal/daemon"
 )
 
 // dial connects to the workspace's daemon and fails when there is none.
@@ -35,8 +36,8 @@ func dialWorkspace(ctx context.Context, workspace string) (*control.Client, *con
 }
 
 // connect connects to the workspace's daemon and starts one when there is none. A daemon of another build is asked to
-// end first. started says whether this call started it.
-func (r *root) connect(ctx context.Context) (c *control.Client, started bool, err error) {
+// end first. idle says that no services run yet: whoever has them started may end them.
+func (r *root) connect(ctx context.Context) (c *control.Client, idle bool, err error) {
 	workspace, err := r.findWorkspace()
 	if err != nil {
 		return nil, false, err
@@ -47,14 +48,14 @@ func (r *root) connect(ctx context.Context) (c *control.Client, started bool, er
 	return connectWorkspace(ctx, workspace, r.say)
 }
 
-func connectWorkspace(ctx context.Context, workspace string, say func(string, ...any)) (c *control.Client, started bool, err error) {
+func connectWorkspace(ctx context.Context, workspace string, say func(string, ...any)) (c *control.Client, idle bool, err error) {
 	c, st, err := dialWorkspace(ctx, workspace)
 	switch {
 	case err == nil && st.Version == buildinfo.ID():
-		return c, false, nil
+		return c, !st.Running && st.Current == nil, nil
 	case err == nil:
 		say("the daemon is of another build of devloop; it is replaced")
-		if err := c.Down(ctx); err != nil {
+		if err := takeDown(ctx, c, workspace); err != nil {
 			return nil, false, err
 		}
 	case !errors.Is(err, control.ErrNoDaemon):
@@ -67,7 +68,16 @@ func connectWorkspace(ctx context.Context, workspace string, say func(string, ..
 	return c, true, err
 }
 
-const startWait = 20 * time.Second
+// takeDown takes the workspace's services and its daemon down, and returns when the daemon has ended.
+func takeDown(ctx context.Context, c *control.Client, workspace string) error {
+	if err := c.Down(ctx); err != nil && !errors.Is(err, control.ErrNoDaemon) {
+		return err
+	}
+	return daemon.Ended(ctx, workspace)
+}
+
+// startWait is longer than a daemon that ends may take: the new one waits for it.
+const startWait = 40 * time.Second
 
 // spawn starts the daemon on its own, so that it outlives this command, and returns when it answers.
 func spawn(ctx context.Context, workspace string) error {
@@ -108,7 +118,9 @@ func spawn(ctx context.Context, workspace string) error {
 				return nil // another one was faster
 			}
 			return daemonFailure(path, cmd.ProcessState.ExitCode())
-		case <-ctx.Done():
+		case <-ctx.Done(): // whoever started it gave up, so nothing of it may stay
+			terminate(cmd.Process)
+			<-ended
 			return context.Cause(ctx)
 		}
 	}

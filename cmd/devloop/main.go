@@ -32,6 +32,7 @@ func run(args []string) (code int) {
 	}()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends this command at once
 	err := newRoot().command(ctx, args)
 	if ctx.Err() != nil {
 		return control.ExitInterrupt

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -52,6 +53,9 @@ func daemonVerb(r *root) *cobra.Command {
 func asEnvironment(err error) error {
 	if config.IsError(err) {
 		return &control.Error{What: err.Error(), Exit: control.ExitUsage}
+	}
+	if errors.Is(err, daemon.ErrRunning) {
+		return &control.Error{What: err.Error(), Hint: "devloop status shows it, devloop down ends it", Exit: control.ExitEnvironment}
 	}
 	return &control.Error{What: err.Error(), Hint: "devloop doctor", Exit: control.ExitEnvironment}
 }

@@ -91,7 +91,8 @@ func printLedger(w io.Writer, it *traffic.Iteration) {
 			parts = append(parts, fmt.Sprintf("%s %s", p.Phase, milliseconds(p.NS)))
 		}
 	}
-	fmt.Fprintf(w, "ledger: %s · total %s\n", strings.Join(parts, " · "), milliseconds(it.Ended-it.Started))
+	parts = append(parts, "total "+milliseconds(it.Ended-it.Started))
+	fmt.Fprintln(w, "ledger:", strings.Join(parts, " · "))
 }
 
 func milliseconds(ns int64) string {

@@ -57,22 +57,39 @@ The services keep running afterwards, which makes the next run fast; --down ends
 
 // runOnce runs one iteration and tells of it.
 func (r *root) runOnce(ctx context.Context, request control.RunRequest, down bool) error {
-	c, started, err := r.connect(ctx)
+	c, idle, err := r.connect(ctx)
 	if err != nil {
 		return err
 	}
 	p := &progress{r: r}
 	it, err := c.Run(ctx, request, p.event)
-	if down || (started && (err != nil || it.Failure != nil && it.Failure.Phase == "start")) {
-		// An interrupt must not keep the services from being ended.
-		if downErr := c.Down(context.WithoutCancel(ctx)); downErr != nil && err == nil {
+	switch {
+	case down, idle && (err != nil || it.Failure != nil && it.Failure.Phase == "start"):
+		if downErr := r.endServices(ctx, c); downErr != nil && err == nil {
 			err = downErr
 		}
+	case ctx.Err() != nil:
+		r.say("… the services keep running: devloop down ends them")
 	}
 	if err != nil {
 		return timedOut(ctx, err)
 	}
 	return r.told(it)
+}
+
+// endServices takes everything down, also after an interrupt, and says what could not be.
+func (r *root) endServices(ctx context.Context, c *control.Client) error {
+	if ctx.Err() != nil {
+		r.say("… ending the services")
+	}
+	workspace, err := r.findWorkspace()
+	if err == nil {
+		err = takeDown(context.WithoutCancel(ctx), c, workspace)
+	}
+	if err != nil && ctx.Err() != nil { // main reports the interrupt only
+		fmt.Fprintln(r.err, "error:", err)
+	}
+	return err
 }
 
 // timedOut makes a request that ended with its context an error of that context.

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/internal/daemon"
 	"github.com/devloop-io/devloop/localenv"
 )
 
@@ -72,8 +73,8 @@ func downVerb(r *root) *cobra.Command {
 			}
 			c, _, err := dialWorkspace(ctx, workspace)
 			if err == nil {
-				if err := c.Down(ctx); err != nil {
-					return err
+				if err := takeDown(ctx, c, workspace); err != nil {
+					return timedOut(ctx, err)
 				}
 				r.say("down: nothing is left")
 				return nil
@@ -81,7 +82,10 @@ func downVerb(r *root) *cobra.Command {
 			if !errors.Is(err, control.ErrNoDaemon) {
 				return err
 			}
-			// No daemon: one that was killed may have left its services behind.
+			// No daemon, or one that is ending: one that was killed may have left its services behind.
+			if err := daemon.Ended(ctx, workspace); err != nil {
+				return timedOut(ctx, err)
+			}
 			removed, err := localenv.Clean(ctx, workspace, "")
 			if err != nil {
 				return &control.Error{What: err.Error(), Hint: "sudo devloop down", Exit: control.ExitEnvironment}

@@ -29,17 +29,24 @@ Ctrl-C ends the services when this command started them; --detach leaves at once
 }
 
 func (r *root) up(ctx context.Context, detach bool) error {
-	c, started, err := r.connect(ctx)
+	c, idle, err := r.connect(ctx)
 	if err != nil {
 		return err
 	}
-	if started && !detach {
+	if !detach {
 		defer func() {
-			r.say("… ending the services")
-			if err := c.Down(context.WithoutCancel(ctx)); err != nil {
-				r.say("error: %v", err)
+			if idle {
+				_ = r.endServices(ctx, c) // it says what could not be ended
+			} else if ctx.Err() != nil {
+				r.say("… the services keep running: devloop down ends them")
 			}
 		}()
+	}
+	if err := c.Follow(ctx, true); err != nil {
+		return err
+	}
+	if !detach {
+		defer func() { _ = c.Follow(context.WithoutCancel(ctx), false) }() // a daemon that ended does not follow
 	}
 	p := &progress{r: r}
 	first, err := c.Run(ctx, control.RunRequest{}, p.event)

@@ -49,7 +49,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := lock(socket + ".lock")
+	unlock, err := lockSocket(ctx, socket)
 	if err != nil {
 		return err
 	}
@@ -73,11 +73,13 @@ func Run(ctx context.Context, o Options) error {
 	var wg sync.WaitGroup
 	looped := make(chan error, 1)
 	wg.Go(func() { looped <- session.Run(ctx) })
+	defer session.Listen(func(control.Event) { s.touch() })() // a loop that follows saves is not idle
 	wg.Go(func() { s.watchIdle(ctx, o.Idle) })
 	h := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
 	wg.Go(func() {
 		<-ctx.Done()
-		<-looped // every waiting request has its answer
+		_ = os.Remove(socket) // who comes now has a daemon started that waits for the end of this one
+		<-looped              // every waiting request has its answer
 		stop, done := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer done()
 		s.closed = session.Close(stop)
@@ -90,6 +92,56 @@ func Run(ctx context.Context, o Options) error {
 		err = nil
 	}
 	return errors.Join(err, s.closed)
+}
+
+// lockSocket makes this process the workspace's daemon. It waits for one that is ending or starting, and gives way to one
+// that answers.
+func lockSocket(ctx context.Context, socket string) (unlock func(), err error) {
+	for {
+		unlock, err = lock(socket + ".lock")
+		if !errors.Is(err, ErrRunning) {
+			return unlock, err
+		}
+		if conn, err := net.Dial("unix", socket); err == nil {
+			return nil, errors.Join(ErrRunning, conn.Close())
+		}
+		if err := pause(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Ended returns when no daemon serves the workspace any more, or ctx ends.
+func Ended(ctx context.Context, workspace string) error {
+	socket, err := control.SocketPath(workspace)
+	if err != nil {
+		return err
+	}
+	for {
+		unlock, err := lock(socket + ".lock")
+		if err == nil {
+			unlock()
+			return nil
+		}
+		if !errors.Is(err, ErrRunning) {
+			return err
+		}
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// pause is between two looks at a lock.
+func pause(ctx context.Context) error {
+	t := time.NewTimer(5 * time.Millisecond)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 type server struct {
@@ -171,6 +223,10 @@ func (s *server) handler() http.Handler {
 	})
 	handle(mux, s, "doctor", func(context.Context, struct{}, func(control.Event)) (any, error) { return devloop.Doctor(), nil })
 	handle(mux, s, "snapshots", func(context.Context, struct{}, func(control.Event)) (any, error) { return s.session.Snapshots() })
+	handle(mux, s, "follow", func(_ context.Context, r control.FollowRequest, _ func(control.Event)) (any, error) {
+		s.session.Follow(r.On)
+		return struct{}{}, nil
+	})
 	handle(mux, s, "events", s.events)
 	handle(mux, s, "down", s.takeDown)
 	return mux
