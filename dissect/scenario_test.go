@@ -103,6 +103,18 @@ var scenarios = map[string]func(m *maker){
 	"truncated":       func(m *maker) { m.open(); m.send(0, get, 1400); m.send(1, ok[:len(ok)-3], 1400); m.close(1) },
 	"refused":         func(m *maker) { m.flag(0, 2); m.seq[0]--; m.seq[0]++; m.flag(1, 0x14) },
 	"unanswered_syn":  func(m *maker) { m.flag(0, 2); m.seq[0]--; m.now += 1e9; m.flag(0, 2) },
+	"challenged": func(m *maker) { // the server still has an older connection
+		m.flag(0, 2)
+		old := m.tcp(1, 77_000_000, 99_000_000, 0x10, "")
+		m.add(1, old)
+		m.add(0, m.tcp(0, 99_000_000, 0, 4, ""))
+		m.seq[0]--
+		m.now += 1e9
+		m.open()
+		m.send(0, get, 1400)
+		m.send(1, ok, 1400)
+		m.close(0)
+	},
 	"early_413": func(m *maker) {
 		m.open()
 		m.send(0, "POST /big HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nxxxxx", 1400)

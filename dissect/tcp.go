@@ -124,6 +124,9 @@ func (d *Dissector) tcpPacket(c *connection, dir int, s *segment, p *traffic.Pac
 		c.sampleRTT(dir, s, p.Time, p.Direction)
 	}
 	c.handshake(dir, s, p)
+	if c.stale(dir, s) {
+		return
+	}
 
 	if s.flags&flagSYN != 0 {
 		if !me.ISNSeen {
@@ -172,6 +175,23 @@ func (d *Dissector) tcpPacket(c *connection, dir int, s *segment, p *traffic.Pac
 	if s.flags&flagRST != 0 {
 		d.reset(c, dir, s, m)
 	}
+}
+
+// stale recognises what is left of an older connection on the same ports: a server that still has it answers the SYN with
+// an ACK of its own, and the client's RST, at that number, ends the old one (RFC 9293 section 3.5.1, RFC 5961 section 4).
+func (c *connection) stale(dir int, s *segment) bool {
+	client := &c.Dir[c.Client]
+	if !client.ISNSeen || c.Handshake.SYNACKs > 0 || s.flags&(flagSYN|flagACK|flagRST) == 0 || s.flags&flagSYN != 0 || s.length > 0 {
+		return false
+	}
+	number := s.ack
+	if dir == c.Client {
+		if s.flags&(flagACK|flagRST) != flagRST {
+			return false
+		}
+		number = s.seq
+	}
+	return number-client.ISN-1 > 1<<20 // further than a capture that lacks the beginning would miss
 }
 
 // handshake notes when the three packets passed, and where.

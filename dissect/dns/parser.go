@@ -45,7 +45,7 @@ func detect(b []byte) protocol.Verdict {
 	if m.response {
 		return protocol.FromServer
 	}
-	if m.counts[1] > 8 {
+	if len(m.questions) == 0 || m.counts[1] > 8 { // sFlow would pass for a query without question
 		return protocol.No
 	}
 	return protocol.FromClient
