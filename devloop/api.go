@@ -46,6 +46,9 @@ func (s *Session) Iterate(ctx context.Context, r control.RunRequest, events func
 
 // Wait returns a finished iteration: the running one when it is done, else one newer than After, else the newest.
 func (s *Session) Wait(ctx context.Context, r control.WaitRequest, events func(control.Event)) (*traffic.Iteration, error) {
+	if err := s.sync(ctx); err != nil {
+		return nil, err
+	}
 	wake := make(chan struct{}, 1)
 	defer s.Listen(func(e control.Event) {
 		if events != nil {
@@ -59,8 +62,9 @@ func (s *Session) Wait(ctx context.Context, r control.WaitRequest, events func(c
 		}
 	})()
 	for {
-		if it := s.settled(r.After); it != nil {
-			return it, nil
+		it, err := s.settled(r.After)
+		if it != nil || err != nil {
+			return it, err
 		}
 		select {
 		case <-wake:
@@ -72,21 +76,38 @@ func (s *Session) Wait(ctx context.Context, r control.WaitRequest, events func(c
 	}
 }
 
-// settled is the newest finished iteration when nothing runs and nothing is stale, or, with after, when it is newer.
-func (s *Session) settled(after string) *traffic.Iteration {
+// sync returns when every save before the call is noted.
+func (s *Session) sync(ctx context.Context) error {
+	done := make(chan struct{})
+	select {
+	case s.syncs <- done:
+		<-done
+		return nil
+	case <-s.ended:
+		return &control.Error{What: "the session ended", Exit: control.ExitInterrupt}
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// settled is the newest finished iteration when nothing runs and nothing is stale, or, with after, when it is newer. The
+// error says why there never will be one.
+func (s *Session) settled(after string) (*traffic.Iteration, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.recent) == 0 {
-		return nil
+	var newest *traffic.Iteration
+	if len(s.recent) > 0 {
+		newest = s.recent[len(s.recent)-1]
 	}
-	newest := s.recent[len(s.recent)-1]
 	switch {
-	case after != "" && number(newest.ID) > number(after):
-	case after == "" && s.current == nil && (len(s.stale) == 0 || newest.State == "failed"):
-	default:
-		return nil
+	case newest != nil && after != "" && number(newest.ID) > number(after):
+		return newest, nil
+	case newest != nil && after == "" && s.current == nil && !s.queued && (len(s.stale) == 0 || newest.State == "failed"):
+		return newest, nil
+	case s.current == nil && !s.queued && !s.follow && (newest == nil || len(s.stale) > 0):
+		return nil, &control.Error{What: "nothing runs that could end in a verdict: saves do not start iterations here", Hint: "devloop run, or devloop up to follow saves", Exit: control.ExitUsage}
 	}
-	return newest
+	return nil, nil
 }
 
 // Status says what runs and where the loop stands.

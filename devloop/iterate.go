@@ -38,8 +38,24 @@ func (s *Session) iterate(ctx context.Context, it *traffic.Iteration, r *request
 			it.Failure, it.ExitCode = &traffic.Failure{Phase: it.Phase, What: err.Error()}, control.ExitBug
 		})
 	}
+	s.hideSecrets(it)
 	s.finish(it, turn.state(), r)
 	return nil
+}
+
+// hideSecrets redacts what compilers, logs and commands printed: it leaves the machine with the iteration.
+func (s *Session) hideSecrets(it *traffic.Iteration) {
+	hide := s.store.Redactor().Text
+	s.update(it, func() {
+		if it.Failure != nil {
+			it.Failure.What, it.Failure.Output = hide(it.Failure.What), hide(it.Failure.Output)
+		}
+		if it.Exercise != nil {
+			for i := range it.Exercise.Steps {
+				it.Exercise.Steps[i].Output = hide(it.Exercise.Steps[i].Output)
+			}
+		}
+	})
 }
 
 // turn is what one iteration carries from step to step.

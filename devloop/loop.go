@@ -62,7 +62,9 @@ func (s *Session) Run(ctx context.Context) error {
 		if running == nil && len(queue) > 0 {
 			r := queue[0]
 			queue = queue[1:]
-			s.lookAround(ctx, w, saves)
+			for _, b := range s.lookAround(ctx, w, saves) {
+				r.files = mergeSorted(r.files, s.note(b))
+			}
 			running = s.begin(ctx, r)
 			finished = running.done
 		}
@@ -82,19 +84,25 @@ func (s *Session) Run(ctx context.Context) error {
 			if running != nil && r.events != nil {
 				r.events(control.Event{Message: "waiting for the iteration that runs"})
 			}
+		case done := <-s.syncs:
+			for _, b := range s.lookAround(ctx, w, saves) {
+				queue = s.saved(b, running, queue)
+			}
+			close(done)
 		case b := <-saves:
 			queue = s.saved(b, running, queue)
 		case o := <-finished:
 			r := running.request
 			running, finished = nil, nil
 			queue = s.finished(o, r, queue)
+			s.relistSources(ctx)
 		}
 	}
 }
 
-// lookAround notes everything that was saved before an iteration begins: what it measures is what was written last,
-// whether or not the kernel has told of it yet.
-func (s *Session) lookAround(ctx context.Context, w *watch.Watcher, saves <-chan watch.Batch) {
+// lookAround finds everything that was saved up to now, whether or not the kernel has told of it yet: what an iteration
+// measures is what was written last.
+func (s *Session) lookAround(ctx context.Context, w *watch.Watcher, saves <-chan watch.Batch) (found []watch.Batch) {
 	looked := make(chan watch.Batch, 1)
 	go func() {
 		b, err := w.Look(ctx)
@@ -106,10 +114,9 @@ func (s *Session) lookAround(ctx context.Context, w *watch.Watcher, saves <-chan
 	for {
 		select {
 		case b := <-saves:
-			s.note(b)
+			found = append(found, b)
 		case b := <-looked:
-			s.note(b)
-			return
+			return append(found, b)
 		}
 	}
 }
@@ -171,6 +178,9 @@ func (s *Session) saved(b watch.Batch, run *running, queue []*request) []*reques
 			return queue
 		}
 	}
+	s.mu.Lock()
+	s.queued = true
+	s.mu.Unlock()
 	return append(queue, &request{trigger: "save", files: files})
 }
 
@@ -220,6 +230,6 @@ func (s *Session) newIteration(r *request) *traffic.Iteration {
 		ID: fmt.Sprintf("i%d", s.state.Iteration), Trigger: r.trigger, Files: r.files,
 		Phase: "start", State: "running", Started: time.Now().UnixNano(),
 	}
-	s.current = it
+	s.current, s.queued = it, false
 	return it
 }

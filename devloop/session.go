@@ -44,6 +44,7 @@ type Session struct {
 	store     *store.Store
 	started   time.Time
 	requests  chan *request
+	syncs     chan chan struct{} // answered by closing, when all saves up to then are noted
 	ended     chan struct{}
 
 	mu       sync.Mutex
@@ -51,10 +52,14 @@ type Session struct {
 	sources  *sources
 	env      *localenv.Env
 	wire     *wire
-	served   map[string]build // what runs now
-	stale    map[string]bool  // services whose sources are newer than what runs
-	reload   bool             // devloop.yaml changed
-	follow   bool             // saves start iterations
+	served   map[string]build  // what runs now
+	stale    map[string]bool   // services whose sources are newer than what runs
+	reload   bool              // devloop.yaml changed
+	follow   bool              // saves start iterations
+	queued   bool              // one waits for its turn
+	relist   bool              // imports changed: which packages a service is made of may be others
+	imports  map[string]string // of Go files that were saved, by path
+	listing  sync.WaitGroup
 	state    state
 	current  *traffic.Iteration
 	recent   []*traffic.Iteration // finished, oldest first, bounded
@@ -86,8 +91,8 @@ func New(o Options) (*Session, error) {
 	}
 	s := &Session{
 		workspace: o.Workspace, version: o.Version, log: o.Log, options: o, store: st, cfg: cfg,
-		started: time.Now(), requests: make(chan *request), ended: make(chan struct{}),
-		served: map[string]build{}, stale: map[string]bool{}, watchers: map[int]func(control.Event){}, rows: newRowCache(),
+		started: time.Now(), requests: make(chan *request), syncs: make(chan chan struct{}), ended: make(chan struct{}),
+		imports: map[string]string{}, served: map[string]build{}, stale: map[string]bool{}, watchers: map[int]func(control.Event){}, rows: newRowCache(),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -185,6 +190,7 @@ func (s *Session) Close(ctx context.Context) error {
 	s.env, s.wire = nil, nil
 	s.served = map[string]build{}
 	s.mu.Unlock()
+	s.listing.Wait()
 	var errs []error
 	if wire != nil {
 		errs = append(errs, wire.stop())
@@ -217,6 +223,11 @@ func (s *Session) note(b watch.Batch) []string {
 			s.stale[name] = true
 		}
 		s.reload = s.reload || isConfig
+		if strings.HasSuffix(p, ".go") || path.Base(p) == "go.mod" {
+			now := importsOf(filepath.Join(s.workspace, filepath.FromSlash(p)))
+			s.relist = s.relist || s.imports[p] != now
+			s.imports[p] = now
+		}
 		if isConfig || isCheck || len(touched) > 0 {
 			matter = append(matter, path.Clean(p))
 		}
@@ -244,12 +255,29 @@ func (s *Session) exercising() bool {
 	return true
 }
 
-// staleServices are those to build now, sorted: what a save touched, and what has never been built.
-func (s *Session) staleServices() []string {
+// Follow says whether saves start iterations by themselves.
+func (s *Session) Follow(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	names := map[string]bool{}
-	maps.Copy(names, s.stale)
+	s.follow = on
+}
+
+// markStale makes services stale again: those whose build or deploy came to nothing.
+func (s *Session) markStale(names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range names {
+		s.stale[name] = true
+	}
+}
+
+// takeStale are the services to build now, sorted: what a save touched, and what does not run. They count as built from
+// here on, so that a save during the build makes them stale anew.
+func (s *Session) takeStale() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := s.stale
+	s.stale = map[string]bool{}
 	for name := range s.cfg.Services {
 		if _, ok := s.served[name]; !ok {
 			names[name] = true

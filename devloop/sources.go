@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"go/parser"
+	"go/token"
 	"hash"
 	"io/fs"
 	"maps"
@@ -112,6 +114,39 @@ func goPackages(ctx context.Context, cfg *config.Config) (map[string]map[string]
 		})
 	}
 	return result, nil
+}
+
+// importsOf is what a Go file imports, as one text; of a file that does not parse, nothing. It tells whether a save can
+// have changed which packages a service is made of.
+func importsOf(file string) string {
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+	if err != nil {
+		return ""
+	}
+	var b strings.Builder
+	for _, spec := range f.Imports {
+		b.WriteString(spec.Path.Value)
+	}
+	return b.String()
+}
+
+// relistSources asks the Go toolchain again, beside the loop, when a save changed imports.
+func (s *Session) relistSources(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.relist || s.env == nil {
+		return
+	}
+	s.relist = false
+	cfg := s.cfg
+	s.listing.Go(func() {
+		src := newSources(ctx, cfg)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.cfg == cfg {
+			s.sources = src
+		}
+	})
 }
 
 func reach(pkg string, imports map[string][]string, seen map[string]bool, visit func(string)) {

@@ -40,6 +40,12 @@ func (c *Client) Run(ctx context.Context, r RunRequest, onEvent func(Event)) (*t
 	return ask[traffic.Iteration](ctx, c, "run", r, onEvent)
 }
 
+// Follow says whether saves start iterations by themselves.
+func (c *Client) Follow(ctx context.Context, on bool) error {
+	_, err := ask[struct{}](ctx, c, "follow", FollowRequest{on}, nil)
+	return err
+}
+
 // Wait returns a finished iteration.
 func (c *Client) Wait(ctx context.Context, r WaitRequest, onEvent func(Event)) (*traffic.Iteration, error) {
 	return ask[traffic.Iteration](ctx, c, "wait", r, onEvent)

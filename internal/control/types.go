@@ -89,6 +89,11 @@ type RunRequest struct {
 	AllowInconclusive bool     `json:"allow_inconclusive,omitempty"`
 }
 
+// FollowRequest says whether saves start iterations by themselves.
+type FollowRequest struct {
+	On bool `json:"on"`
+}
+
 // WaitRequest asks for a finished iteration: the running one, or the next, or the newest when nothing is stale.
 type WaitRequest struct {
 	After string `json:"after,omitempty"` // an iteration's ID: one newer than it

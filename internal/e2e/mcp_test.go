@@ -5,9 +5,13 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/devloop-io/devloop/internal/control"
 )
 
 // TestAgentMendsABug is the loop as an agent sees it: a scripted MCP client plants a bug in a file, runs the loop, reads
@@ -72,11 +76,56 @@ func TestAgentMendsABug(t *testing.T) {
 	if run.Verdict != "pass" || !run.Done {
 		t.Fatalf("mended: %+v", run)
 	}
-	var status struct{ Running bool }
+	var status struct {
+		Running  bool
+		Services []control.ServiceStatus
+	}
 	call(t, ctx, session, "loop_status", map[string]any{}, &status)
 	if !status.Running {
 		t.Error("loop_status says that nothing runs")
 	}
+
+	// A window that the agent drives itself.
+	var opened struct{ Window, Revision string }
+	call(t, ctx, session, "window_open", map[string]any{}, &opened)
+	get(t, status.Services, "frontend", "/healthz?window")
+	var window struct {
+		Iteration string
+		Calls     int
+	}
+	call(t, ctx, session, "window_close", map[string]any{}, &window)
+	if opened.Window == "" || window.Iteration != opened.Window || window.Calls == 0 {
+		t.Errorf("window %+v closed as %+v", opened, window)
+	}
+	call(t, ctx, session, "traffic_query", map[string]any{"kfl": `http && path == "/healthz" && query_string["window"] == ""`}, &rows)
+	if rows.Total != 1 {
+		t.Errorf("the window holds %d of the one request that was sent in it", rows.Total)
+	}
+	var last struct{ Iteration string }
+	call(t, ctx, session, "verdict_get", map[string]any{}, &last)
+	call(t, ctx, session, "loop_wait", map[string]any{"seconds": 5}, &run)
+	if last.Iteration != opened.Window {
+		t.Errorf("verdict_get is of %s, want the window %s", last.Iteration, opened.Window)
+	}
+	var found struct{ Source string }
+	call(t, ctx, session, "doctor", map[string]any{}, &found)
+	if found.Source != "tap" {
+		t.Errorf("doctor: %+v", found)
+	}
+}
+
+// get asks a service from outside, by its address.
+func get(t *testing.T, services []control.ServiceStatus, name, path string) {
+	t.Helper()
+	i := slices.IndexFunc(services, func(s control.ServiceStatus) bool { return s.Name == name })
+	if i < 0 {
+		t.Fatalf("no service %s in %+v", name, services)
+	}
+	resp, err := http.Get("http://" + services[i].IP + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
 }
 
 // call calls a tool and decodes its structured answer.
