@@ -111,7 +111,13 @@ func session(t *testing.T, w *workspace, wrap devloop.WrapSource) *devloop.Sessi
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := devloop.New(devloop.Options{Workspace: dir, Version: "test", Log: slog.New(slog.DiscardHandler), Wrap: wrap})
+	return start(t, devloop.Options{Workspace: dir, Version: "test", Log: slog.New(slog.DiscardHandler), Wrap: wrap})
+}
+
+// start runs a session in this process until the test's end.
+func start(t *testing.T, o devloop.Options) *devloop.Session {
+	t.Helper()
+	s, err := devloop.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,5 +238,24 @@ func TestLostPacketsMakeNegativeChecksInconclusive(t *testing.T) {
 	}
 	if it.ExitCode != 4 {
 		t.Errorf("exit code %d, want 4: nothing failed, something is undecided\n%s", it.ExitCode, explain(not(it, traffic.Pass)))
+	}
+}
+
+// TestAFPacketJudgesTheSame: where eBPF is not to be had, AF_PACKET in the services' namespaces sees the same traffic.
+func TestAFPacketJudgesTheSame(t *testing.T) {
+	w := shop(t)
+	dir, err := filepath.EvalSymlinks(w.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, devloop.Options{Workspace: dir, Version: "test", Log: slog.New(slog.DiscardHandler), Source: "afpacket"})
+	for range 2 { // the second time services are not started anew, and connections are kept
+		it, err := s.Iterate(t.Context(), control.RunRequest{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if it.Source != "afpacket" || it.Verdict != traffic.Pass {
+			t.Errorf("%s by %s, failure %+v\n%s", it.Verdict, it.Source, it.Failure, explain(not(it, traffic.Pass)))
+		}
 	}
 }
