@@ -4,7 +4,7 @@ SHELL := /bin/bash
 
 BIN     := $(CURDIR)/bin/devloop
 SHOP    := examples/shop
-RIGHTS  := cap_bpf,cap_perfmon,cap_net_admin,cap_net_raw,cap_sys_admin,cap_dac_override
+RIGHTS  := cap_bpf,cap_perfmon,cap_net_admin,cap_net_raw,cap_net_bind_service,cap_sys_admin,cap_dac_override
 TOOLS   := $(HOME)/.cache/devloop/bin
 STATICCHECK := v0.8.2
 export CGO_ENABLED ?= 0
@@ -25,12 +25,12 @@ devloop-once: build rights ## one iteration of the example: build, run, judge; e
 
 # Capturing takes rights. Root has them; otherwise the one command that gives them to the binary is named and asked for.
 rights:
-	@if [ "$$(uname -s)" = Linux ] && [ "$$(id -u)" != 0 ] && ! getcap $(BIN) 2>/dev/null | grep -q cap_bpf; then \
+	@if [ "$$(uname -s)" = Linux ] && [ "$$(id -u)" != 0 ] && ! $(BIN) doctor --require tap >/dev/null 2>&1; then \
 		echo "devloop captures the packets of the services that it runs, each in a network namespace of its own."; \
 		echo "That takes rights which only root can give to the binary, once per build:"; \
 		echo "  sudo setcap $(RIGHTS)=ep $(BIN)"; \
 		sudo setcap $(RIGHTS)=ep $(BIN) || \
-		echo "going on without: 'bin/devloop doctor' says what works"; \
+		echo "going on without capture: '$(BIN) doctor' says why, and 'sudo make devloop' needs no setcap"; \
 	fi
 
 test: ## all tests; as root without skips

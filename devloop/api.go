@@ -138,7 +138,12 @@ func (s *Session) Status() *control.Status {
 		st.Running, st.Warnings = true, s.env.Warnings()
 		mode, why := s.env.Mode()
 		st.Mode, st.ModeWhy = string(mode), why
-		st.Source, st.SourceWhy = s.wire.sourceName(), s.wire.why
+		st.Source = s.wire.sourceName()
+		if s.wire != nil {
+			st.SourceWhy = s.wire.why
+		} else if s.blind != nil {
+			st.SourceWhy = s.blind.why
+		}
 		if len(s.served) > 0 {
 			st.Revision = fmt.Sprintf("r%d", s.state.Revision)
 		}

@@ -1,6 +1,8 @@
 package devloop
 
 import (
+	"cmp"
+
 	"github.com/devloop-io/devloop/internal/control"
 	"github.com/devloop-io/devloop/localenv"
 )
@@ -11,6 +13,13 @@ func Doctor() *control.DoctorAnswer {
 	mode, why := localenv.Detect()
 	a.Mode = string(mode)
 	a.Facts = append(a.Facts, control.Fact{Name: "services", OK: mode == localenv.ModeNetNS, Detail: detail(mode, why)})
+	if mode != localenv.ModeNetNS && a.Source != "none" {
+		// A source that works has nothing to tell services apart by.
+		a.Source, a.Why = "none", "services cannot be kept apart: "+why
+		for _, f := range a.Facts {
+			a.Fix = cmp.Or(a.Fix, f.Fix)
+		}
+	}
 	return a
 }
 

@@ -50,6 +50,8 @@ func (s *Session) runExercise(ctx context.Context, t *turn) (*traffic.ExerciseRe
 			Phase: "exercise", What: err.Error(), Hint: exerciseHint,
 		})
 	}
+	env := s.localEnv()
+	e.Steps = reachable(e.Steps, env)
 	spec, err := json.Marshal(exercise.Spec{Name: name, Iteration: t.it.ID, Dir: s.workspace, Exercise: e})
 	if err != nil {
 		return nil, err
@@ -60,7 +62,7 @@ func (s *Session) runExercise(ctx context.Context, t *turn) (*traffic.ExerciseRe
 	}
 	var stdout bytes.Buffer
 	output := &lines{tell: func(text string) { s.publish(t.r, control.Event{Output: text}) }}
-	cmd := s.localEnv().Command(ctx, localenv.ExerciseName, self, exercise.Argument)
+	cmd := env.Command(ctx, localenv.ExerciseName, self, exercise.Argument)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Dir = bytes.NewReader(spec), &stdout, output, s.workspace
 	runErr := cmd.Run()
 	out, err := exercise.ReadOutcome(&stdout)
@@ -75,6 +77,20 @@ func (s *Session) runExercise(ctx context.Context, t *turn) (*traffic.ExerciseRe
 		})
 	}
 	return &out.Result, nil
+}
+
+// reachable are the steps with the addresses that answer in this environment.
+func reachable(steps []config.Step, env *localenv.Env) []config.Step {
+	steps = slices.Clone(steps)
+	for i, step := range steps {
+		steps[i].Run = env.Reach(step.Run)
+		if step.HTTP != nil {
+			h := *step.HTTP
+			h.URL = env.Reach(h.URL)
+			steps[i].HTTP = &h
+		}
+	}
+	return steps
 }
 
 func cmp2(a, b error) error {

@@ -116,14 +116,18 @@ func (s *Session) makeEnvironment(ctx context.Context, cfg *config.Config) (*loc
 		return nil, "", failed(control.ExitEnvironment, traffic.Failure{Phase: "start", What: err.Error(), Hint: "devloop doctor"})
 	}
 	w, err := newWire(env, s.store, int64(cfg.Storage.Ring), s.options, s.log)
-	if err != nil {
+	var none *noSource
+	if err != nil && !errors.As(err, &none) {
 		return nil, "", errors.Join(failed(control.ExitEnvironment, traffic.Failure{Phase: "start", What: err.Error(), Hint: "devloop doctor"}), env.Down(ctx))
 	}
 	s.mu.Lock()
-	s.env, s.wire, s.follow = env, w, true
+	s.env, s.wire, s.blind, s.follow = env, w, none, true
 	s.mu.Unlock()
 	go s.collectCrashes(env)
 	mode, _ := env.Mode()
+	if none != nil {
+		return env, fmt.Sprintf("%s; %v", mode, none), nil
+	}
 	return env, fmt.Sprintf("%s, capture %s", mode, w.sourceName()), nil
 }
 

@@ -92,6 +92,9 @@ func (t *turn) steps(ctx context.Context) error {
 	if err := t.deploy(ctx, built); err != nil || t.r.Until == "deploy" {
 		return err
 	}
+	if none := t.s.cannotCapture(); none != nil {
+		return t.unseen(ctx, none)
+	}
 	if err := t.phase(ctx, "open", t.open); err != nil {
 		return err
 	}

@@ -52,6 +52,7 @@ type Session struct {
 	sources  *sources
 	env      *localenv.Env
 	wire     *wire
+	blind    *noSource         // why wire is nil although env is not
 	served   map[string]build  // what runs now
 	stale    map[string]bool   // services whose sources are newer than what runs
 	reload   bool              // devloop.yaml changed
@@ -187,7 +188,7 @@ func writeFile(path string, b []byte) error {
 func (s *Session) Close(ctx context.Context) error {
 	s.mu.Lock()
 	env, wire := s.env, s.wire
-	s.env, s.wire = nil, nil
+	s.env, s.wire, s.blind = nil, nil, nil
 	s.served = map[string]build{}
 	s.mu.Unlock()
 	s.listing.Wait()

@@ -16,7 +16,7 @@ func openSource(env *localenv.Env, t *targets, want string, log *slog.Logger) (s
 	cgroup, _ := env.CGroup()
 	if cgroup == "" {
 		_, reason := env.Mode()
-		return nil, "", fmt.Errorf("capture needs each service in its own cgroup and network namespace: %s", reason)
+		return nil, "", &noSource{reason}
 	}
 	if want == "" {
 		r := probe.Run()
@@ -28,7 +28,7 @@ func openSource(env *localenv.Env, t *targets, want string, log *slog.Logger) (s
 	case "afpacket":
 		s, err = afpacket.Open(afpacket.Options{})
 	default:
-		return nil, "", fmt.Errorf("no capture source works here: %s", why)
+		return nil, "", &noSource{why}
 	}
 	if err != nil {
 		return nil, "", fmt.Errorf("capture with %s: %w", want, err)

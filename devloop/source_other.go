@@ -3,7 +3,6 @@
 package devloop
 
 import (
-	"errors"
 	"log/slog"
 	"runtime"
 
@@ -13,5 +12,5 @@ import (
 
 // openSource says that there is none on this operating system.
 func openSource(*localenv.Env, *targets, string, *slog.Logger) (capture.Source, string, error) {
-	return nil, "", errors.New("capture is not supported on " + runtime.GOOS + ": it needs Linux")
+	return nil, "", &noSource{"it needs Linux, and this is " + runtime.GOOS}
 }

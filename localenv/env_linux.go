@@ -509,6 +509,10 @@ func (e *Env) rewrite(service, value string, peers map[string]peer) string {
 	return rewriteHosts(value, service, peers)
 }
 
+// Reach replaces the declared addresses of services in a text, such as a URL, by those that answer. They are the same but
+// in loopback mode.
+func (e *Env) Reach(text string) string { return e.rewrite(ExerciseName, text, e.peers()) }
+
 // noProxy lists what must not be asked of a proxy.
 func (e *Env) noProxy() []string {
 	list := []string{"localhost", "127.0.0.1"}

@@ -1,7 +1,6 @@
 package localenv
 
 import (
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -46,17 +45,22 @@ func mayUseNetNS() bool { return len(missingCapabilities()) == 0 }
 // Detect says which mode [New] would choose on this machine, and why it is not a better one.
 func Detect() (Mode, string) {
 	if missing := missingCapabilities(); len(missing) > 0 {
-		return ModeLoopback, fmt.Sprintf("network namespaces need root (missing: %s); run devloop with sudo", strings.Join(missing, ", "))
+		return ModeLoopback, "network namespaces take rights that devloop does not have: " + strings.Join(missing, ", ")
 	}
 	mount, err := cgroupMount()
 	if err != nil {
 		return ModeLoopback, "network namespaces are of no use without cgroups: " + err.Error()
 	}
-	if unix.Access(mount, unix.W_OK) != nil {
+	if !writable(mount) {
 		return ModeLoopback, "cgroup v2 at " + mount + " is read-only here"
 	}
-	if unix.Access("/run", unix.W_OK) != nil {
+	if !writable("/run") {
 		return ModeLoopback, "/run is read-only here"
 	}
 	return ModeNetNS, "own cgroup and network namespace per service"
+}
+
+// writable asks with the capabilities of the program: plain access(2) asks for the user who called it.
+func writable(dir string) bool {
+	return unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK, unix.AT_EACCESS) == nil
 }

@@ -71,6 +71,9 @@ func (e *Env) CGroup() (path string, id uint64) { return "", 0 }
 // Address of nothing.
 func (e *Env) Address(name, port string) (netip.AddrPort, bool) { return netip.AddrPort{}, false }
 
+// Reach returns the text.
+func (e *Env) Reach(text string) string { return text }
+
 // Down has nothing to remove.
 func (e *Env) Down(context.Context) error { return nil }
 

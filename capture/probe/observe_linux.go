@@ -61,12 +61,13 @@ func tryPackets() error {
 
 // The bits of the capabilities in [Needed], include/uapi/linux/capability.h.
 var bits = map[string]int{
-	"cap_dac_override": unix.CAP_DAC_OVERRIDE,
-	"cap_net_admin":    unix.CAP_NET_ADMIN,
-	"cap_net_raw":      unix.CAP_NET_RAW,
-	"cap_sys_admin":    unix.CAP_SYS_ADMIN,
-	"cap_perfmon":      unix.CAP_PERFMON,
-	"cap_bpf":          unix.CAP_BPF,
+	"cap_dac_override":     unix.CAP_DAC_OVERRIDE,
+	"cap_net_bind_service": unix.CAP_NET_BIND_SERVICE,
+	"cap_net_admin":        unix.CAP_NET_ADMIN,
+	"cap_net_raw":          unix.CAP_NET_RAW,
+	"cap_sys_admin":        unix.CAP_SYS_ADMIN,
+	"cap_perfmon":          unix.CAP_PERFMON,
+	"cap_bpf":              unix.CAP_BPF,
 }
 
 // missing lists which of the needed capabilities the process does not have. A kernel too old for some of them has

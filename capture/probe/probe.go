@@ -45,8 +45,8 @@ type Observed struct {
 }
 
 // Needed are the capabilities of a devloop that does not run as root: to load eBPF, make namespaces, links and cgroups,
-// and capture.
-var Needed = []string{"cap_bpf", "cap_perfmon", "cap_net_admin", "cap_net_raw", "cap_sys_admin", "cap_dac_override"}
+// answer DNS on port 53, and capture. The Makefile's target rights names the same.
+var Needed = []string{"cap_bpf", "cap_perfmon", "cap_net_admin", "cap_net_raw", "cap_net_bind_service", "cap_sys_admin", "cap_dac_override"}
 
 // Run looks at this machine.
 func Run() Result { return Judge(observe()) }

@@ -27,7 +27,7 @@ func TestJudge(t *testing.T) {
 		"no rights": {with(func(o *probe.Observed) {
 			o.Root, o.Missing, o.Tap, o.Packets = false, []string{"cap_bpf", "cap_net_raw"}, eperm, eperm
 		}), "none", "neither source works: not root, and without cap_bpf, cap_net_raw; load: operation not permitted",
-			"sudo setcap cap_bpf,cap_perfmon,cap_net_admin,cap_net_raw,cap_sys_admin,cap_dac_override=ep '/home/me/my code/devloop'"},
+			"sudo setcap cap_bpf,cap_perfmon,cap_net_admin,cap_net_raw,cap_net_bind_service,cap_sys_admin,cap_dac_override=ep '/home/me/my code/devloop'"},
 		"old kernel": {with(func(o *probe.Observed) { o.Kernel, o.Tap = "5.4.0", errors.New("invalid argument") }),
 			"afpacket", "the eBPF tap does not work: Linux 5.4.0 is older than 5.15, which the tap needs", "install a kernel of 5.15 or newer"},
 		"no cgroup v2": {with(func(o *probe.Observed) { o.CGroup, o.Tap = "", errors.New("not mounted") }),

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/devloop-io/devloop/devloop"
 	"github.com/devloop-io/devloop/internal/buildinfo"
 	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/internal/control"
@@ -51,6 +52,11 @@ func (r *root) connect(ctx context.Context) (c *control.Client, idle bool, err e
 func connectWorkspace(ctx context.Context, workspace string, say func(string, ...any)) (c *control.Client, idle bool, err error) {
 	c, st, err := dialWorkspace(ctx, workspace)
 	switch {
+	case err == nil && st.Version == buildinfo.ID() && st.Running && st.Source == "none" && devloop.Doctor().Source != "none":
+		say("capture works now; the daemon, which began without it, is replaced")
+		if err := takeDown(ctx, c, workspace); err != nil {
+			return nil, false, err
+		}
 	case err == nil && st.Version == buildinfo.ID():
 		return c, !st.Running && st.Current == nil, nil
 	case err == nil:
