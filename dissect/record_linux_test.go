@@ -1,0 +1,141 @@
+package dissect_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime/debug"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/devloop-io/devloop/capture"
+	"github.com/devloop-io/devloop/capture/afpacket"
+	"github.com/devloop-io/devloop/capture/pcapfile"
+	"github.com/devloop-io/devloop/dissect"
+	"github.com/devloop-io/devloop/internal/testenv"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// childVariable makes the test binary one of these programs: its value is the program's name, and the argument is a file.
+const childVariable = "DEVLOOP_DISSECT_CHILD"
+
+var children = map[string]func(file string) error{
+	"shapes":  func(file string) error { return recordTo(file, everyShape) },
+	"load":    func(file string) error { return recordTo(file, manyCalls) },
+	"dissect": dissectAlone,
+}
+
+func TestMain(m *testing.M) {
+	if run := children[os.Getenv(childVariable)]; run != nil {
+		if err := run(os.Args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// child runs this test binary as another program, in a network namespace of its own when it captures, and returns what
+// it used.
+func child(t testing.TB, name, file string) *os.ProcessState {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, file)
+	cmd.Env = append(os.Environ(), childVariable+"="+name)
+	if name != "dissect" {
+		testenv.NeedsRoot(t)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s %s: %v: %s", name, file, err, out)
+	}
+	return cmd.ProcessState
+}
+
+// recordTo captures what talk sends over the loopback of this process's namespace, which is empty but for that. Each
+// packet is written once, as it was sent, by someone who belongs to neither end.
+func recordTo(file string, talk func() error) error {
+	if err := raiseLoopback(); err != nil {
+		return err
+	}
+	source, err := afpacket.Open(afpacket.Options{Blocks: 128, Targets: []capture.Target{{NetNS: "/proc/self/ns/net", Name: "lo"}}})
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	w := pcapfile.NewWriter(f, pcapfile.Header{})
+	w.AddInterface(&traffic.Interface{Name: "lo", Link: traffic.LinkRaw})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan error, 1)
+	var failed error
+	go func() {
+		done <- source.Run(ctx, func(p *traffic.Packet) {
+			if p.Direction == traffic.DirectionOut {
+				p.Direction = traffic.DirectionUnknown
+				failed = errors.Join(failed, w.Write(p, 0))
+			}
+		})
+	}()
+	err = talk()
+	flush, stop := context.WithTimeout(ctx, 10*time.Second)
+	defer stop()
+	err = errors.Join(err, source.Flush(flush))
+	cancel()
+	err = errors.Join(err, <-done, failed, w.Flush())
+	if st := source.Stats(); st.Dropped > 0 {
+		err = errors.Join(err, fmt.Errorf("record %s: %d packets lost", file, st.Dropped))
+	}
+	return err
+}
+
+// raiseLoopback brings lo up with the packet size of an ethernet. Segments are not merged where ethtool is there to say so.
+func raiseLoopback() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open a socket: %w", err)
+	}
+	defer unix.Close(fd)
+	ifr, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	ifr.SetUint32(1500)
+	err = unix.IoctlIfreq(fd, unix.SIOCSIFMTU, ifr)
+	ifr.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	if err = errors.Join(err, unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr)); err != nil {
+		return fmt.Errorf("bring lo up: %w", err)
+	}
+	_ = exec.Command("ethtool", "-K", "lo", "gso", "off", "tso", "off", "gro", "off").Run() // large segments are right, too
+	return nil
+}
+
+// dissectAlone reads a capture as `devloop dissect` does, and writes nothing.
+func dissectAlone(file string) error {
+	debug.SetGCPercent(400)
+	r, err := pcapfile.Open(file)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	calls := 0
+	_, err = dissect.Run(context.Background(), r.Next, r.Interface, dissect.Options{OnCall: func(*traffic.Call) { calls++ }})
+	if err == nil && calls == 0 {
+		err = errors.New("no calls")
+	}
+	return err
+}
