@@ -13,7 +13,7 @@ import (
 	"github.com/devloop-io/devloop/traffic"
 )
 
-var errOS = fmt.Errorf("local environments are not supported on %s: use kind", runtime.GOOS)
+var errOS = fmt.Errorf("local environments are not supported on %s: they need Linux", runtime.GOOS)
 
 // Env is a local environment; there are none on this operating system.
 type Env struct{}

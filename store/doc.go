@@ -7,7 +7,7 @@
 //	  ring/               the recorder's segments
 //	  baselines/          reviewable text, belongs to git
 //	  snapshots/<id>/
-//	    000000000012.pcapng …   segments, hard links of the ring's: sealing copies nothing
+//	    0000-000000000012.pcapng …   segments in order, hard links of the ring's: sealing copies nothing
 //	    checkpoint.bin          dissector state of the connections that were open at the window's start
 //	    identities.json         who had which address
 //	    window.json             bounds, iteration, revision, builds
