@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -41,9 +42,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child runs this test binary as another program, in a network namespace of its own when it captures, and returns what
-// it used.
-func child(t testing.TB, name, file string) *os.ProcessState {
+// child runs this test binary as another program, in a network namespace of its own when it captures.
+func child(t testing.TB, name, file string) (used *os.ProcessState, out string) {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -55,10 +55,11 @@ func child(t testing.TB, name, file string) *os.ProcessState {
 		testenv.NeedsRoot(t)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%s %s: %v: %s", name, file, err, out)
+	text, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v: %s", name, file, err, text)
 	}
-	return cmd.ProcessState
+	return cmd.ProcessState, string(text)
 }
 
 // recordTo captures what talk sends over the loopback of this process's namespace, which is empty but for that. Each
@@ -124,7 +125,8 @@ func raiseLoopback() error {
 	return nil
 }
 
-// dissectAlone reads a capture as `devloop dissect` does, and writes nothing.
+// dissectAlone reads a capture as `devloop dissect` does, and writes only the peak of its memory in kB: what the kernel
+// tells the parent includes the parent's.
 func dissectAlone(file string) error {
 	debug.SetGCPercent(400)
 	r, err := pcapfile.Open(file)
@@ -137,5 +139,8 @@ func dissectAlone(file string) error {
 	if err == nil && calls == 0 {
 		err = errors.New("no calls")
 	}
+	status, _ := os.ReadFile("/proc/self/status")
+	_, peak, _ := strings.Cut(string(status), "VmHWM:")
+	fmt.Println(strings.Fields(peak + " 0")[0])
 	return err
 }
