@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"runtime/debug"
 	"slices"
 	"text/tabwriter"
 
@@ -40,6 +41,7 @@ standard error what was read, decoded, lost and given up. Memory is bounded by t
 			if err != nil {
 				return &control.Error{What: err.Error(), Hint: "devloop kfl fields", Exit: control.ExitUsage}
 			}
+			lazyCollection()
 			out := bufio.NewWriterSize(r.out, 1<<16)
 			rows := &rowWriter{filter: f, connections: connections}
 			switch r.output {
@@ -69,6 +71,18 @@ standard error what was read, decoded, lost and given up. Memory is bounded by t
 	c.Flags().StringVar(&kfl, "kfl", "", "only rows that this filter selects")
 	c.Flags().BoolVar(&raw, "raw", false, "secrets as they were sent")
 	return c
+}
+
+// lazyCollection trades memory for time: rows are garbage as soon as they are written, and little stays, so collecting
+// when five times of that is there saves up to a third of the CPU for some 20 MB. Where much stays, above 1 GiB, the limit makes
+// the collector thrifty again. GOGC and GOMEMLIMIT of the user win.
+func lazyCollection() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(1 << 30)
+	}
 }
 
 // key makes the hashes of one run comparable with each other and with nothing else.
