@@ -232,6 +232,9 @@ func (b *builder) environment(name string) (map[string]string, error) {
 	return env, nil
 }
 
+// buildGrace is how long an interrupted build tool may take to remove its temporary files.
+const buildGrace = 2 * time.Second
+
 // run runs a build tool and returns what it printed.
 func (b *builder) run(ctx context.Context, dir string, env map[string]string, program string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
@@ -240,7 +243,12 @@ func (b *builder) run(ctx context.Context, dir string, env map[string]string, pr
 	for k, v := range env {
 		cmd.Env = append(cmd.Env, k+"="+v)
 	}
+	cmd.WaitDelay = buildGrace
+	kill := wholeGroup(cmd)
 	output, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		kill()
+	}
 	return string(output), err
 }
 

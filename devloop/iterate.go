@@ -193,8 +193,7 @@ func (t *turn) build(ctx context.Context) (map[string]build, error) {
 		var be *buildError
 		if errors.As(err, &be) {
 			return "", failed(control.ExitEnvironment, traffic.Failure{
-				Phase: "build", Service: strings.Join(be.services, ", "), What: be.Error(), Output: clip(be.output, 8<<10),
-				Hint: "mend the code and save; the build before goes on serving",
+				Phase: "build", Service: strings.Join(be.services, ", "), What: be.Error(), Output: clip(be.output, 8<<10), Hint: buildHint(be.output),
 			})
 		}
 		return strings.Join(names, ", "), err
@@ -224,7 +223,7 @@ func (t *turn) deploy(ctx context.Context, built map[string]build) error {
 func (t *turn) open(ctx context.Context) (string, error) {
 	w, err := t.s.wire.open(ctx)
 	if err != nil {
-		return "", failed(control.ExitEnvironment, traffic.Failure{Phase: "open", What: err.Error(), Hint: "devloop doctor"})
+		return "", failed(control.ExitEnvironment, traffic.Failure{Phase: "open", What: err.Error(), Hint: sealHint(err)})
 	}
 	t.window = w
 	return "", nil
@@ -427,12 +426,22 @@ func clip(output string, limit int) string {
 	return string(cut) + "\n… (cut)"
 }
 
-// sealHint is the next command where a full disk stopped the sealing.
+const fullHint = "the disk is full: devloop snapshot list shows what is kept; devloop snapshot delete ID makes room, storage: in devloop.yaml bounds it"
+
+// sealHint is the next command where packets could not be written.
 func sealHint(err error) string {
 	if errors.Is(err, syscall.ENOSPC) {
-		return "devloop snapshot list shows what is kept; devloop snapshot delete ID makes room, storage: in devloop.yaml bounds it"
+		return fullHint
 	}
 	return "devloop doctor"
+}
+
+// buildHint tells code that does not compile from a disk without room for what it compiles to.
+func buildHint(output string) string {
+	if strings.Contains(output, syscall.ENOSPC.Error()) {
+		return fullHint
+	}
+	return "mend the code and save; the build before goes on serving"
 }
 
 // endWindowQuietly lets go of a window that an ended iteration left open.

@@ -135,6 +135,13 @@ func (s *Session) remember() error {
 			s.state.Iteration = max(s.state.Iteration, number(it.ID))
 		}
 	}
+	sealed, err := s.store.List()
+	if err != nil {
+		return err
+	}
+	for _, sn := range sealed { // a full disk may have kept the snapshot and not the counters
+		s.state.Iteration = max(s.state.Iteration, number(sn.ID))
+	}
 	slices.SortFunc(s.recent, func(a, b *traffic.Iteration) int { return number(a.ID) - number(b.ID) })
 	return nil
 }
@@ -194,7 +201,9 @@ func (s *Session) Close(ctx context.Context) error {
 	s.listing.Wait()
 	var errs []error
 	if wire != nil {
-		errs = append(errs, wire.stop())
+		if err := wire.stop(); err != nil { // of packets that nobody sealed: the services go down all the same
+			s.log.Warn("the recording did not end well", "err", err)
+		}
 	}
 	if env != nil {
 		errs = append(errs, env.Down(ctx))
