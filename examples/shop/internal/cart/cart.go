@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/devloop-io/devloop/examples/shop/internal/redisclient"
 	"github.com/devloop-io/devloop/examples/shop/internal/shop"
 )
@@ -26,7 +24,7 @@ type Cart struct {
 
 type cart struct {
 	*shop.Service
-	store     *redis.Client
+	store     *redisclient.Store
 	catalogue *shop.Peer
 }
 
@@ -60,7 +58,7 @@ func (c *cart) fill(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode cart %s: %w", it.ID, err)
 	}
-	if err := c.store.Set(r.Context(), "cart:"+it.ID, text, time.Hour).Err(); err != nil {
+	if err := c.store.Set(r.Context(), "cart:"+it.ID, text, time.Hour); err != nil {
 		return nil, fmt.Errorf("store cart %s: %w", it.ID, err)
 	}
 	return it, nil
@@ -68,8 +66,8 @@ func (c *cart) fill(r *http.Request) (any, error) {
 
 func (c *cart) show(r *http.Request) (any, error) {
 	id := r.PathValue("id")
-	text, err := c.store.Get(r.Context(), "cart:"+id).Bytes()
-	if errors.Is(err, redis.Nil) {
+	text, err := c.store.Get(r.Context(), "cart:"+id)
+	if errors.Is(err, redisclient.ErrAbsent) {
 		return nil, shop.Fail(http.StatusNotFound, "no cart %s", id)
 	}
 	if err != nil {

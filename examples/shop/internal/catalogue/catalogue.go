@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/devloop-io/devloop/examples/shop/internal/database"
 	"github.com/devloop-io/devloop/examples/shop/internal/redisclient"
@@ -20,7 +19,7 @@ import (
 type catalogue struct {
 	*shop.Service
 	db    *pgxpool.Pool
-	cache *redis.Client
+	cache *redisclient.Store
 	busy  *busy
 }
 
@@ -105,7 +104,7 @@ func (c *catalogue) items(ctx context.Context) (items []database.Item, hit bool,
 	if c.Fault("cache-miss") {
 		key += ":" + shop.From(ctx).RequestID // a key that no other request asks for
 	}
-	if text, err := c.cache.Get(ctx, key).Bytes(); err == nil && json.Unmarshal(text, &items) == nil {
+	if text, err := c.cache.Get(ctx, key); err == nil && json.Unmarshal(text, &items) == nil {
 		return items, true, nil
 	}
 	if items, err = database.Items(ctx, c.db); err != nil {
@@ -113,7 +112,7 @@ func (c *catalogue) items(ctx context.Context) (items []database.Item, hit bool,
 	}
 	text, err := json.Marshal(items)
 	if err == nil {
-		err = c.cache.Set(ctx, key, text, 10*time.Minute).Err()
+		err = c.cache.Set(ctx, key, text, 10*time.Minute)
 	}
 	if err != nil {
 		c.Log.Warn("catalogue not cached", "error", err)
