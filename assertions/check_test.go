@@ -180,6 +180,7 @@ type shortCall struct {
 	PID                    uint32 // of the client
 	Port                   uint16
 	Size                   int64
+	Cut                    bool    // the request's later headers are missing
 	Repeat                 int     // so many alike,
 	Every                  float64 // so many ms apart,
 	Step                   float64 // each so much longer
@@ -350,6 +351,9 @@ func callOf(x shortCall, k int) *traffic.Call {
 	}
 	if c.Method == "" && x.State != string(traffic.StateHalf) {
 		c.Method = "GET"
+	}
+	if c.HTTP != nil {
+		c.HTTP.RequestHeadersCut = x.Cut
 	}
 	if x.Proto == traffic.ProtoTLS && x.Version != 0 {
 		c.TLS = &traffic.TLS{SNI: x.Path, Version: x.Version}

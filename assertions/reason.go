@@ -9,6 +9,8 @@ import (
 
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/devloop-io/devloop/traffic"
 )
 
 // failure is the sentence of a check that failed: what broke, by how much, between whom.
@@ -222,12 +224,15 @@ func (o *outcome) doubt(lost *loss) (reason string, more int) {
 			}
 		}
 	}
-	unasked, unanswered := o.bySight(unique(open))
+	unasked, beheaded, unanswered := o.bySight(unique(open))
 	if len(unanswered) > 0 {
 		clauses = append(clauses, fmt.Sprintf("%s have no whole answer, so what expect asks of their responses is not known", o.share(unanswered, len(o.s.rows))))
 	}
 	if len(unasked) > 0 {
 		clauses = append(clauses, fmt.Sprintf("of %s only the answers were captured, so what expect asks of their requests is not known", o.share(unasked, len(o.s.rows))))
+	}
+	if len(beheaded) > 0 {
+		clauses = append(clauses, fmt.Sprintf("of %s the capture lacks headers, so what expect asks of these is not known", o.share(beheaded, len(o.s.rows))))
 	}
 	if lost != nil {
 		clauses = append(clauses, "the capture is incomplete where this check looks: "+lost.String())
@@ -238,16 +243,19 @@ func (o *outcome) doubt(lost *loss) (reason string, more int) {
 	return strings.Join(dedupe(clauses), "; "), more
 }
 
-// bySight tells rows whose requests were not captured from those that lack answers.
-func (o *outcome) bySight(open []int) (unasked, unanswered []int) {
+// bySight tells rows whose requests or headers were not captured from those that lack answers.
+func (o *outcome) bySight(open []int) (unasked, beheaded, unanswered []int) {
 	for _, i := range open {
-		if c := o.s.rows[i].Call; c != nil && !c.Asked() {
+		switch c := o.s.rows[i].Call; {
+		case c != nil && !c.Asked():
 			unasked = append(unasked, i)
-		} else {
+		case c != nil && c.State == traffic.StateComplete && c.HTTP != nil && (c.HTTP.RequestHeadersCut || c.HTTP.ResponseHeadersCut):
+			beheaded = append(beheaded, i)
+		default:
 			unanswered = append(unanswered, i)
 		}
 	}
-	return unasked, unanswered
+	return unasked, beheaded, unanswered
 }
 
 func (o *outcome) undecidedText() string {

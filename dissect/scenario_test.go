@@ -147,6 +147,16 @@ var scenarios = map[string]func(m *maker){
 		m.send(1, ok, 1400)
 		m.close(0)
 	},
+	"gap_in_both_heads": func(m *maker) {
+		m.open()
+		m.send(0, post[:32], 1400)
+		m.lose(0, len(post)-32)
+		m.send(1, ok[:38], 1400)
+		m.lose(1, len(ok)-38)
+		m.send(0, get, 1400)
+		m.send(1, ok, 1400)
+		m.close(0)
+	},
 	"gap_is_request": func(m *maker) {
 		m.open()
 		m.send(0, get, 1400)

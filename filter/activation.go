@@ -48,8 +48,8 @@ func (a *Activation) Reset(row *Row, mode Mode) {
 func (a *Activation) Missing() []string { return names(a.missing) }
 
 // Unanswered are the fields that were asked for since Reset and that the row's call has, but the capture did not see:
-// response fields of a call without a (whole) answer, and request fields of one whose request was not captured
-// ([traffic.Call.Asked]). Only [ModeExpect] records them; the program saw CEL's unknown in their place.
+// response fields of a call without a (whole) answer, request fields of one whose request was not captured
+// ([traffic.Call.Asked]), and what follows from headers that the capture lacks. Only [ModeExpect] records them; the program saw CEL's unknown in their place.
 func (a *Activation) Unanswered() []string { return names(a.unanswered) }
 
 func names(fields []*Field) []string {
@@ -114,7 +114,13 @@ func (a *Activation) unseen(f *Field, ok bool) bool {
 	if c == nil || f.applies != nil && !f.applies(a.row) {
 		return false
 	}
-	return f.Response && !ok || f.Request && !c.Asked() && !(f.echoed && isDNS(a.row))
+	switch {
+	case f.Response && !ok, f.Request && !c.Asked() && !(f.echoed && isDNS(a.row)):
+		return true
+	case c.HTTP == nil:
+		return false
+	}
+	return f.head == requestHead && c.HTTP.RequestHeadersCut || f.head == responseHead && c.HTTP.ResponseHeadersCut
 }
 
 // absent notes on a list that the row has no value and returns CEL's unknown.

@@ -24,6 +24,8 @@ func TestExpectMode(t *testing.T) {
 	half.State, half.Method, half.Path, half.HTTP = traffic.StateHalf, "", "", &traffic.HTTP{Version: "1.1"}
 	late := checkout() // joined while the response was under way, and the window ended
 	late.State, late.Method, late.Path = traffic.StateOpen, "", ""
+	beheaded := checkout()
+	beheaded.HTTP.RequestHeadersCut, beheaded.HTTP.ResponseHeadersCut = true, true
 	handshake := &traffic.Call{Protocol: traffic.ProtoTLS, State: traffic.StateHalf, TLS: &traffic.TLS{Version: 0x304}}
 	name := &traffic.Call{Protocol: traffic.ProtoDNS, State: traffic.StateHalf, Method: "A", Path: "shop.test",
 		DNS: &traffic.DNS{Questions: []traffic.DNSRecord{{Name: "shop.test", Type: "A"}}, RCode: "NOERROR"}}
@@ -54,6 +56,9 @@ func TestExpectMode(t *testing.T) {
 		{"half has not waited since 1970", `ttfb < duration("1s")`, half, "unknown", nil, []string{"ttfb"}},
 		{"half of another protocol", `tlsx_sni == ""`, half, "unknown", []string{"tlsx_sni"}, nil},
 		{"late has no path", `path == ""`, late, "unknown", nil, []string{"path"}},
+		{"cut headers", `request.headers["traceparent"] != ""`, beheaded, "unknown", nil, []string{"request.headers"}},
+		{"cut headers of the answer", `response.headers["cache-control"] != "" || latency > duration("1h")`, beheaded, "unknown", nil, []string{"response.headers", "latency"}},
+		{"the first lines are known", `method == "POST" && status_code == 503`, beheaded, "true", nil, nil},
 		{"half a handshake", `tlsx_sni == "" || tlsx_alpn == ""`, handshake, "unknown", nil, []string{"tlsx_sni", "tlsx_alpn"}},
 		{"half a handshake's version", `tls.version == "1.3"`, handshake, "true", nil, nil},
 		{"DNS answers repeat the question", `path == "shop.test" && "A" in dns_question_types && dns_rcode == "NOERROR"`, name, "true", nil, nil},

@@ -31,6 +31,7 @@ type Field struct {
 	Get func(*Row) (ref.Val, bool)
 
 	echoed  bool            // answers repeat it: DNS answers carry the question
+	head    head            // it follows from the headers of the request or response, which may be cut
 	end     int             // srcEnd, dstEnd, bothEnd: it follows from who the ends are
 	applies func(*Row) bool // false: this row can never have it; nil: all rows of Rows can
 	text    func(*Row) (string, bool)
@@ -39,6 +40,14 @@ type Field struct {
 	zero    ref.Val
 	unknown *types.Unknown
 }
+
+// head names the part of a call whose headers a field follows from.
+type head uint8
+
+const (
+	requestHead head = iota + 1
+	responseHead
+)
 
 // table is built once; its order is the order of the field reference.
 var table = sync.OnceValue(func() *fieldTable {

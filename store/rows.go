@@ -178,12 +178,28 @@ type callRow struct {
 	HasRespBody bool   `parquet:"has_resp_body"`
 	ReqBody     []byte `parquet:"req_body"`
 	RespBody    []byte `parquet:"resp_body"`
+	ReqHdrsCut  bool   `parquet:"req_headers_cut"`
+	RespHdrsCut bool   `parquet:"resp_headers_cut"`
 	ReqBodyCut  bool   `parquet:"req_body_cut"`
 	RespBodyCut bool   `parquet:"resp_body_cut"`
 	BodyError   string `parquet:"body_error,dict"`
 	Upgrade     string `parquet:"upgrade,dict"`
 	Continued   bool   `parquet:"continued"`
 	KeptAlive   bool   `parquet:"kept_alive"`
+	Stream      int64  `parquet:"http_stream"`
+	Pushed      bool   `parquet:"pushed"`
+	Reset       string `parquet:"http_reset,dict"`
+	UnknownHdrs int32  `parquet:"unknown_headers"`
+
+	HasGRPC      bool   `parquet:"grpc"`
+	GRPCService  string `parquet:"grpc_service,dict"`
+	GRPCMethod   string `parquet:"grpc_method,dict"`
+	GRPCStatus   int32  `parquet:"grpc_status"`
+	GRPCMessage  string `parquet:"grpc_message,dict"`
+	GRPCReqMsgs  int64  `parquet:"grpc_request_messages"`
+	GRPCRespMsgs int64  `parquet:"grpc_response_messages"`
+	GRPCTimeout  int64  `parquet:"grpc_timeout_ns"`
+	GRPCEncoding string `parquet:"grpc_encoding,dict"`
 
 	HasDNS       bool   `parquet:"dns"`
 	DNSID        int32  `parquet:"dns_id"`
@@ -232,8 +248,15 @@ func callToRow(c *traffic.Call, r *callRow) error {
 		r.ReqHeaders, r.RespHeaders = listJSON(h.RequestHeaders), listJSON(h.ResponseHeaders)
 		r.ReqHdrSize, r.RespHdrSize = int64(h.RequestHeadersSize), int64(h.ResponseHeadersSize)
 		r.HasReqBody, r.HasRespBody, r.ReqBody, r.RespBody = h.RequestBody != nil, h.ResponseBody != nil, h.RequestBody, h.ResponseBody
+		r.ReqHdrsCut, r.RespHdrsCut = h.RequestHeadersCut, h.ResponseHeadersCut
 		r.ReqBodyCut, r.RespBodyCut, r.BodyError, r.Upgrade = h.RequestBodyCut, h.ResponseBodyCut, h.BodyError, h.Upgrade
 		r.Continued, r.KeptAlive = h.Continued, h.KeptAlive
+		r.Stream, r.Pushed, r.Reset, r.UnknownHdrs = int64(h.Stream), h.Pushed, h.Reset, int32(h.UnknownHeaders)
+	}
+	if g := c.GRPC; g != nil {
+		r.HasGRPC, r.GRPCService, r.GRPCMethod, r.GRPCStatus, r.GRPCMessage = true, g.Service, g.Method, int32(g.Status), g.Message
+		r.GRPCReqMsgs, r.GRPCRespMsgs = int64(g.RequestMessages), int64(g.ResponseMessages)
+		r.GRPCTimeout, r.GRPCEncoding = g.TimeoutNS, g.Encoding
 	}
 	if d := c.DNS; d != nil {
 		r.HasDNS, r.DNSID, r.DNSTransport, r.DNSRCode, r.DNSTruncated = true, int32(d.ID), d.Transport, d.RCode, d.Truncated
@@ -251,7 +274,7 @@ func callToRow(c *traffic.Call, r *callRow) error {
 		}
 		r.Raw = b.Bytes()
 		for _, s := range []*string{&r.Method, &r.Path, &r.Host, &r.Query, &r.Reason, &r.HTTPVersion, &r.TLSSNI, &r.TLSALPN, &r.BodyError, &r.Upgrade,
-			&r.Error, &r.TraceID, &r.SpanID, &r.Iteration, &r.DNSRCode, &r.TLSAlert} {
+			&r.GRPCService, &r.GRPCMethod, &r.GRPCMessage, &r.GRPCEncoding, &r.Error, &r.TraceID, &r.SpanID, &r.Iteration, &r.DNSRCode, &r.TLSAlert} {
 			*s = strings.ToValidUTF8(*s, "\uFFFD")
 		}
 	}
@@ -277,6 +300,9 @@ func callIsText(c *traffic.Call) bool {
 				check(headers[i].Name, headers[i].Value)
 			}
 		}
+	}
+	if g := c.GRPC; g != nil {
+		check(g.Service, g.Method, g.Message, g.Encoding)
 	}
 	if d := c.DNS; d != nil {
 		check(d.RCode)
@@ -330,8 +356,10 @@ func (r *callRow) call() (*traffic.Call, error) {
 	if r.HasHTTP {
 		h := &traffic.HTTP{
 			Version: r.HTTPVersion, Host: r.Host, Query: r.Query, Reason: r.Reason, RequestHeadersSize: int(r.ReqHdrSize),
-			ResponseHeadersSize: int(r.RespHdrSize), RequestBodyCut: r.ReqBodyCut, ResponseBodyCut: r.RespBodyCut, BodyError: r.BodyError,
-			Upgrade: r.Upgrade, Continued: r.Continued, KeptAlive: r.KeptAlive,
+			ResponseHeadersSize: int(r.RespHdrSize), RequestHeadersCut: r.ReqHdrsCut, ResponseHeadersCut: r.RespHdrsCut,
+			RequestBodyCut: r.ReqBodyCut, ResponseBodyCut: r.RespBodyCut, BodyError: r.BodyError,
+			Upgrade: r.Upgrade, Continued: r.Continued, KeptAlive: r.KeptAlive, Stream: uint32(r.Stream), Pushed: r.Pushed, Reset: r.Reset,
+			UnknownHeaders: int(r.UnknownHdrs),
 		}
 		text(r.ReqHeaders, &h.RequestHeaders)
 		text(r.RespHeaders, &h.ResponseHeaders)
@@ -342,6 +370,10 @@ func (r *callRow) call() (*traffic.Call, error) {
 			h.ResponseBody = append([]byte{}, r.RespBody...)
 		}
 		c.HTTP = h
+	}
+	if r.HasGRPC {
+		c.GRPC = &traffic.GRPC{Service: r.GRPCService, Method: r.GRPCMethod, Status: int(r.GRPCStatus), Message: r.GRPCMessage,
+			RequestMessages: int(r.GRPCReqMsgs), ResponseMessages: int(r.GRPCRespMsgs), TimeoutNS: r.GRPCTimeout, Encoding: r.GRPCEncoding}
 	}
 	if r.HasDNS {
 		d := &traffic.DNS{ID: uint16(r.DNSID), Transport: r.DNSTransport, RCode: r.DNSRCode, Truncated: r.DNSTruncated}

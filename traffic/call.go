@@ -30,6 +30,8 @@ const (
 	ErrorTimeout   = "timeout"           // DNS: no answer within the dissector's limit
 	ErrorProtocol  = "protocol_error"
 	ErrorTruncated = "truncated"
+	ErrorStream    = "rst_stream" // HTTP/2: one end reset the stream, other than by the client cancelling it
+	ErrorGoAway    = "goaway"     // HTTP/2: the connection was given up, or this stream is past the last one that the server took
 )
 
 // Call is one L7 request with its response, or its lack.
@@ -62,6 +64,7 @@ type Call struct {
 	ResponsePackets PacketRange `json:"resp_packets"`
 
 	HTTP  *HTTP  `json:"http,omitempty"`
+	GRPC  *GRPC  `json:"grpc,omitempty"`
 	DNS   *DNS   `json:"dns,omitempty"`
 	TLS   *TLS   `json:"tls,omitempty"`
 	Retry *Retry `json:"retry,omitempty"`
@@ -104,24 +107,42 @@ type Header struct {
 	Value string `json:"value"`
 }
 
-// HTTP is what an HTTP/1 call carries beyond the common fields.
+// HTTP is what an HTTP call carries beyond the common fields.
 type HTTP struct {
-	Version             string   `json:"version"` // "1.0", "1.1"
+	Version             string   `json:"version"` // "1.0", "1.1", "2"
 	Host                string   `json:"host"`
 	Query               string   `json:"query,omitempty"` // raw, without "?"
 	Reason              string   `json:"reason,omitempty"`
 	RequestHeaders      []Header `json:"req_headers"`
 	ResponseHeaders     []Header `json:"resp_headers"`
-	RequestHeadersSize  int      `json:"req_headers_size"`    // bytes, request line included
-	ResponseHeadersSize int      `json:"resp_headers_size"`   //
-	RequestBody         []byte   `json:"req_body,omitempty"`  // decoded (chunked, gzip, br, zstd), cut at the dissector's limit
-	ResponseBody        []byte   `json:"resp_body,omitempty"` //
+	RequestHeadersSize  int      `json:"req_headers_size"`           // bytes, request line included
+	ResponseHeadersSize int      `json:"resp_headers_size"`          //
+	RequestHeadersCut   bool     `json:"req_headers_cut,omitempty"`  // the capture lacks the later ones, and where the message ends
+	ResponseHeadersCut  bool     `json:"resp_headers_cut,omitempty"` //
+	RequestBody         []byte   `json:"req_body,omitempty"`         // decoded (chunked, gzip, br, zstd), cut at the dissector's limit
+	ResponseBody        []byte   `json:"resp_body,omitempty"`        //
 	RequestBodyCut      bool     `json:"req_body_cut,omitempty"`
 	ResponseBodyCut     bool     `json:"resp_body_cut,omitempty"`
-	BodyError           string   `json:"body_error,omitempty"` // why a body could not be decoded
-	Upgrade             string   `json:"upgrade,omitempty"`    // protocol that a 101 or CONNECT switched to
-	Continued           bool     `json:"continued,omitempty"`  // a 100 Continue came first
-	KeptAlive           bool     `json:"kept_alive"`           // not the first call on its connection
+	BodyError           string   `json:"body_error,omitempty"`      // why a body could not be decoded
+	Upgrade             string   `json:"upgrade,omitempty"`         // protocol that a 101 or CONNECT switched to
+	Continued           bool     `json:"continued,omitempty"`       // a 100 Continue came first
+	KeptAlive           bool     `json:"kept_alive"`                // not the first call on its connection
+	Stream              uint32   `json:"stream,omitempty"`          // HTTP/2: number of the stream
+	Pushed              bool     `json:"pushed,omitempty"`          // HTTP/2: the server promised the request itself
+	Reset               string   `json:"reset,omitempty"`           // HTTP/2: code of the RST_STREAM or GOAWAY that ended it: CANCEL, …
+	UnknownHeaders      int      `json:"unknown_headers,omitempty"` // HTTP/2: fields that refer to what came before the capture, or in a hole
+}
+
+// GRPC is what a gRPC call carries beyond its HTTP/2 exchange.
+type GRPC struct {
+	Service          string `json:"service"` // with its package: shop.v1.Cart
+	Method           string `json:"method"`  // AddItem
+	Status           int    `json:"status"`  // grpc-status; -1 where none was seen
+	Message          string `json:"message,omitempty"`
+	RequestMessages  int    `json:"req_messages"` // length-prefixed messages seen whole
+	ResponseMessages int    `json:"resp_messages"`
+	TimeoutNS        int64  `json:"timeout_ns,omitempty"` // grpc-timeout: what the client was ready to wait
+	Encoding         string `json:"encoding,omitempty"`   // grpc-encoding of the response, of the request without one
 }
 
 // DNS is what a DNS call carries.

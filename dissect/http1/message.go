@@ -43,7 +43,7 @@ func (p *Parser) request(h protocol.Host, s *half, head []byte, first, last prot
 	x.Request.Add(first)
 	x.Request.Add(last)
 	c.Method = method
-	if p.cutHead {
+	if web.RequestHeadersCut = p.cutHead; p.cutHead {
 		web.BodyError = "headers are missing"
 	}
 	c.Path, web.Query = splitTarget(target)
@@ -109,7 +109,7 @@ func (p *Parser) response(h protocol.Host, s *half, head []byte, first, last pro
 	x.Response.Add(last)
 	x.ResponseBegun = true
 	c.Status, web.Reason = status, reason
-	if p.cutHead {
+	if web.ResponseHeadersCut = p.cutHead; p.cutHead {
 		web.BodyError = "headers are missing"
 	}
 	web.ResponseHeaders, web.ResponseHeadersSize = f.headers, len(head)
