@@ -23,8 +23,8 @@ import (
 func (s *Session) iterate(ctx context.Context, it *traffic.Iteration, r *request) error {
 	turn := &turn{s: s, it: it, r: r}
 	err := turn.steps(ctx)
+	turn.letGo()
 	if cause := context.Cause(ctx); cause != nil {
-		s.endWindowQuietly(turn.window)
 		s.finish(it, "cancelled", nil)
 		return cause
 	}
@@ -382,16 +382,28 @@ func (s *Session) finish(it *traffic.Iteration, state string, r *request) {
 	s.publish(r, control.Event{Iteration: it})
 }
 
-// graver is the one of two exit codes that comes first in the stated precedence. A wrapped command's own code counts
-// when nothing of ours is graver.
+// gravity is the stated precedence of exit codes, gravest first.
+var gravity = []int{
+	control.ExitInterrupt, control.ExitTimeout, control.ExitBug, control.ExitUsage, control.ExitEnvironment, control.ExitFail,
+	commandFailed, control.ExitInconclusive, control.ExitPass,
+}
+
+// commandFailed stands for a wrapped command's own exit code: graver than a check that could not be decided, less grave
+// than one that failed.
+const commandFailed = -1
+
+// graver is the graver one of two exit codes.
 func graver(a, b int) int {
-	order := []int{control.ExitInterrupt, control.ExitTimeout, control.ExitBug, control.ExitUsage, control.ExitEnvironment, control.ExitFail, control.ExitInconclusive}
-	for _, code := range order {
-		if a == code || b == code {
-			return code
+	rank := func(code int) int {
+		if i := slices.Index(gravity, code); i >= 0 {
+			return i
 		}
+		return slices.Index(gravity, commandFailed)
 	}
-	return max(a, b)
+	if rank(b) < rank(a) {
+		return b
+	}
+	return a
 }
 
 // revisionNow names what serves: a new revision when any build differs from the last one named.
@@ -444,9 +456,15 @@ func buildHint(output string) string {
 	return "mend the code and save; the build before goes on serving"
 }
 
-// endWindowQuietly lets go of a window that an ended iteration left open.
-func (s *Session) endWindowQuietly(w *openWindow) {
-	if w != nil && w.snapshot == nil {
-		w.release()
+// letGo gives the window's packets back to the ring, and its snapshot to retention.
+func (t *turn) letGo() {
+	if t.window == nil {
+		return
+	}
+	t.window.release()
+	if sn := t.window.snapshot; sn != nil {
+		if err := sn.Close(); err != nil {
+			t.s.log.Warn("a snapshot was not closed", "snapshot", sn.ID(), "err", err)
+		}
 	}
 }

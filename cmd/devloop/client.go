@@ -29,7 +29,7 @@ func (r *root) dial(ctx context.Context) (*control.Client, *control.Status, erro
 func dialWorkspace(ctx context.Context, workspace string) (*control.Client, *control.Status, error) {
 	socket, err := control.SocketPath(workspace)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, environmental(ctx, err)
 	}
 	c := control.NewClient(socket)
 	st, err := c.Status(ctx)
@@ -68,7 +68,7 @@ func connectWorkspace(ctx context.Context, workspace string, say func(string, ..
 		return nil, false, err
 	}
 	if err := spawn(ctx, workspace); err != nil {
-		return nil, false, err
+		return nil, false, environmental(ctx, err)
 	}
 	c, _, err = dialWorkspace(ctx, workspace)
 	return c, true, err
@@ -130,6 +130,15 @@ func spawn(ctx context.Context, workspace string) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// environmental gives an error that nobody has given an exit code the one of the environment.
+func environmental(ctx context.Context, err error) error {
+	var known *control.Error
+	if err == nil || ctx.Err() != nil || errors.As(err, &known) {
+		return err
+	}
+	return &control.Error{What: err.Error(), Exit: control.ExitEnvironment}
 }
 
 // daemonFailure is what a daemon said before it ended.

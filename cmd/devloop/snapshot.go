@@ -54,7 +54,13 @@ func snapshotVerb(r *root) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return st.Delete(args[0])
+			switch err := st.Delete(args[0]); {
+			case errors.Is(err, store.ErrInUse):
+				return &control.Error{What: err.Error(), Hint: "try again when the iteration has ended", Exit: control.ExitEnvironment}
+			case err != nil:
+				return &control.Error{What: err.Error(), Hint: "devloop snapshot list", Exit: control.ExitUsage}
+			}
+			return nil
 		}},
 		export,
 	)

@@ -27,6 +27,9 @@ func RuntimeDir() (string, error) {
 	if err := os.MkdirAll(dir, mode); err != nil {
 		return "", fmt.Errorf("make the folder for sockets: %w", err)
 	}
+	if err := private(dir); err != nil {
+		return "", fmt.Errorf("use %s for sockets: %w", dir, err)
+	}
 	return dir, nil
 }
 
