@@ -81,6 +81,12 @@ func (s *Session) ensureStarted(ctx context.Context, say func(string)) (string, 
 	s.mu.Lock()
 	env, cfg, known := s.env, s.cfg, s.sources != nil
 	s.mu.Unlock()
+	if where := cfg.Environment.Default; where != "" && where != "local" {
+		return "", failed(control.ExitUsage, traffic.Failure{
+			Phase: "start", What: fmt.Sprintf("environment.default: %s is not in this version of devloop, which runs services locally", where),
+			Hint: "set environment: {default: local} in " + filepath.Base(cfg.Path),
+		})
+	}
 	detail := ""
 	if env == nil {
 		var err error

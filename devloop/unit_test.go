@@ -127,7 +127,7 @@ func TestServicesStartAfterWhatTheyNeed(t *testing.T) {
 
 func TestTheGraverExitCodeWins(t *testing.T) {
 	for _, c := range []struct{ a, b, want int }{
-		{0, 0, 0}, {0, 1, 1}, {4, 1, 1}, {1, 3, 3}, {3, 2, 2}, {130, 5, 130}, {0, 7, 7}, {4, 7, 4}, {1, 22, 1},
+		{0, 0, 0}, {0, 1, 1}, {4, 1, 1}, {1, 3, 3}, {3, 2, 2}, {130, 5, 130}, {0, 7, 7}, {4, 7, 7}, {1, 22, 1},
 	} {
 		if got := graver(c.a, c.b); got != c.want || graver(c.b, c.a) != c.want {
 			t.Errorf("graver(%d, %d) = %d, want %d", c.a, c.b, got, c.want)

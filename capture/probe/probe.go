@@ -55,7 +55,7 @@ func Run() Result { return Judge(observe()) }
 func Judge(o Observed) Result {
 	if o.OS != "linux" {
 		return Result{Choice: None, Why: fmt.Sprintf("capture needs Linux, and this is %s", o.OS), Facts: []Fact{
-			{Name: "kernel", Detail: "packets can be captured on Linux only, not on " + o.OS, Fix: "use a Linux machine, or a Kubernetes environment"},
+			{Name: "kernel", Detail: "packets can be captured on Linux only, not on " + o.OS, Fix: "use a Linux machine"},
 		}}
 	}
 	r := Result{Facts: []Fact{kernelFact(o), cgroupFact(o), rightsFact(o), tapFact(o), packetFact(o)}}
