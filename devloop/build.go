@@ -40,8 +40,9 @@ func (e *buildError) Unwrap() error { return e.err }
 // builder turns sources into programs. It keeps what each service was built into, by content, so that a build which
 // changes nothing restarts nothing.
 type builder struct {
-	cfg *config.Config
-	dir string // .devloop/build
+	cfg      *config.Config
+	dir      string            // .devloop/build
+	compiled map[string]string // Go services whose sources are as when their program was compiled
 }
 
 // build builds the named services: Go services in one run of the compiler where their names allow it.
@@ -49,7 +50,13 @@ func (b *builder) build(ctx context.Context, names []string) (map[string]build, 
 	built := map[string]build{}
 	var goServices []string
 	for _, name := range names {
-		if b.cfg.Services[name].Go != "" {
+		program, known := b.compiled[name]
+		if known {
+			var err error
+			if built[name], err = b.finish(name, program); err != nil {
+				return nil, err
+			}
+		} else if b.cfg.Services[name].Go != "" {
 			goServices = append(goServices, name)
 		}
 	}

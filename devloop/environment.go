@@ -49,7 +49,7 @@ func (s *Session) reloadConfig(ctx context.Context) (string, error) {
 	src := newSources(ctx, cfg)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cfg, s.reload, s.sources = cfg, false, src
+	s.cfg, s.reload, s.sources, s.compiled = cfg, false, src, map[string]string{}
 	return "devloop.yaml was read again", nil
 }
 
@@ -193,7 +193,9 @@ func (s *Session) identities() []traffic.Identity {
 }
 
 func (s *Session) builder() *builder {
-	return &builder{cfg: s.config(), dir: filepath.Join(s.stateDir(), "build")}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &builder{cfg: s.cfg, dir: filepath.Join(s.stateDir(), "build"), compiled: maps.Clone(s.compiled)}
 }
 
 // deploy restarts the services whose build is another than the one that runs, in the order of their needs. It returns

@@ -189,6 +189,8 @@ func (t *turn) build(ctx context.Context) (map[string]build, error) {
 		var err error
 		if built, err = t.s.builder().build(ctx, names); err != nil {
 			t.s.markStale(names)
+		} else {
+			t.s.rememberPrograms(built)
 		}
 		var be *buildError
 		if errors.As(err, &be) {

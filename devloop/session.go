@@ -54,7 +54,8 @@ type Session struct {
 	wire     *wire
 	blind    *noSource         // why wire is nil although env is not
 	served   map[string]build  // what runs now
-	stale    map[string]bool   // services whose sources are newer than what runs
+	stale    map[string]bool   // services whose files are newer than what runs
+	compiled map[string]string // programs of Go services whose sources are as when they were compiled
 	reload   bool              // devloop.yaml changed
 	follow   bool              // saves start iterations
 	queued   bool              // one waits for its turn
@@ -93,7 +94,7 @@ func New(o Options) (*Session, error) {
 	s := &Session{
 		workspace: o.Workspace, version: o.Version, log: o.Log, options: o, store: st, cfg: cfg,
 		started: time.Now(), requests: make(chan *request), syncs: make(chan chan struct{}), ended: make(chan struct{}),
-		imports: map[string]string{}, served: map[string]build{}, stale: map[string]bool{}, watchers: map[int]func(control.Event){}, rows: newRowCache(),
+		imports: map[string]string{}, compiled: map[string]string{}, served: map[string]build{}, stale: map[string]bool{}, watchers: map[int]func(control.Event){}, rows: newRowCache(),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -218,6 +219,7 @@ func (s *Session) note(b watch.Batch) []string {
 	if b.Overflow {
 		for name := range s.cfg.Services {
 			s.stale[name] = true
+			delete(s.compiled, name)
 		}
 		return []string{"(too many changes to name)"}
 	}
@@ -231,6 +233,9 @@ func (s *Session) note(b watch.Batch) []string {
 		}
 		for _, name := range touched {
 			s.stale[name] = true
+			if path.Clean(filepath.ToSlash(s.cfg.Services[name].EnvFile)) != p {
+				delete(s.compiled, name)
+			}
 		}
 		s.reload = s.reload || isConfig
 		if strings.HasSuffix(p, ".go") || path.Base(p) == "go.mod" {
@@ -270,6 +275,17 @@ func (s *Session) Follow(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.follow = on
+}
+
+// rememberPrograms keeps the programs of a build, except where a save during it made them old already.
+func (s *Session) rememberPrograms(built map[string]build) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, b := range built {
+		if s.cfg.Services[name].Go != "" && !s.stale[name] {
+			s.compiled[name] = b.Argv[0]
+		}
+	}
 }
 
 // markStale makes services stale again: those whose build or deploy came to nothing.

@@ -89,6 +89,10 @@ func TestBuildNamesProgramsByContent(t *testing.T) {
 	if err != nil || changed["a"].ID == first["a"].ID {
 		t.Errorf("another environment is the same build %s: %v", changed["a"].ID, err)
 	}
+	known := &builder{cfg: cfg, dir: b.dir, compiled: map[string]string{"a": changed["a"].Argv[0]}}
+	if quick, err := known.build(t.Context(), []string{"a"}); err != nil || quick["a"].ID != changed["a"].ID {
+		t.Errorf("without compiling: build %s, want %s: %v", quick["a"].ID, changed["a"].ID, err)
+	}
 	if err := os.WriteFile(filepath.Join(cfg.Dir, "cmd", "a", "main.go"), []byte("package main\n\nfunc main() { broken }\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
