@@ -58,6 +58,7 @@ type connection struct {
 	FromStart            bool // every byte since the handshake was seen
 	HandedOver           bool
 	Parser               protocol.Parser
+	Legacy               *legacy // what the next protocol is to answer
 	Deadline             int64
 
 	Points   [2]bool // captured at A's, at B's interface
@@ -98,6 +99,12 @@ type connection struct {
 	resolved   [2]bool
 	ends       [2]traffic.Endpoint
 	endsReady  bool
+}
+
+// legacy is a request that the protocol before was sent.
+type legacy struct {
+	Call    *traffic.Call
+	Request protocol.Span
 }
 
 // handshake is when the three packets were seen, at which end.

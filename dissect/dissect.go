@@ -148,6 +148,9 @@ func (d *Dissector) EndWindow() traffic.Account {
 			d.host.c = c
 			c.Parser.Window(&d.host)
 		}
+		if c.Legacy != nil {
+			c.Legacy.Request.Forget()
+		}
 		for i := range c.Dir {
 			c.Dir[i].forgetNumbers()
 			if n := c.Dir[i].PendingBytes; n > 0 && c.Active { // they may still be read, in a window to come

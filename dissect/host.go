@@ -22,6 +22,11 @@ func (h *host) BodyLimit() int { return h.d.o.BodyLimit }
 func (h *host) HandOver()      { h.handOver = true }
 func (h *host) Wake()          { h.wake = true }
 
+// Bequeath implements [protocol.Executor].
+func (h *host) Bequeath(call *traffic.Call, request protocol.Span) {
+	h.c.Legacy = &legacy{Call: call, Request: request}
+}
+
 func (h *host) NextCall() int {
 	h.c.NextIndex++
 	return h.c.NextIndex - 1

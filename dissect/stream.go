@@ -502,6 +502,11 @@ func (d *Dissector) found(c *connection, dir int, p *protocol.Protocol, v protoc
 		c.L7 = p.Name
 	}
 	c.Stage, c.Parser = stageParsed, p.New()
+	if heir, ok := c.Parser.(protocol.Heir); ok && c.Legacy != nil {
+		d.host.begin(c)
+		heir.Inherit(&d.host, c.Legacy.Call, c.Legacy.Request)
+	}
+	c.Legacy = nil
 	for i := range c.Dir {
 		d.giveUpOn(c, c.Dir[i].Foreign, "no_sync")
 		c.Dir[i].Foreign = 0

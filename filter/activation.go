@@ -120,7 +120,8 @@ func (a *Activation) unseen(f *Field, ok bool) bool {
 	case c.HTTP == nil:
 		return false
 	}
-	return f.head == requestHead && c.HTTP.RequestHeadersCut || f.head == responseHead && c.HTTP.ResponseHeadersCut
+	return f.head == requestHead && c.HTTP.RequestHeadersCut || f.head == responseHead && c.HTTP.ResponseHeadersCut ||
+		f.head != 0 && c.HTTP.UnknownHeaders > 0 && (f.Type.Kind() == types.MapKind || f.text != nil || f.flag != nil) // times are known
 }
 
 // absent notes on a list that the row has no value and returns CEL's unknown.

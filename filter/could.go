@@ -115,6 +115,8 @@ func (e *ends) value(f *Field) ref.Val {
 		return e.transport(f, "tcp")
 	case "udp_conn", "udp", "udp_flow":
 		return e.transport(f, "udp")
+	case "grpc":
+		return e.grpc(f)
 	case "http", "dns", "tls":
 		return e.l7(f, f.Name)
 	case "tlsx":
@@ -152,6 +154,14 @@ func (e *ends) l7(f *Field, name string) ref.Val {
 		return types.False
 	case e.proto != "" && e.proto != traffic.ProtoUnknown && e.proto != "tcp" && e.proto != "udp" && e.proto != traffic.ProtoTLS:
 		return types.False // a protocol that is not dissected yet
+	}
+	return f.unknown
+}
+
+// grpc says whether the row is a gRPC call: some HTTP calls are.
+func (e *ends) grpc(f *Field) ref.Val {
+	if v := e.l7(f, traffic.ProtoHTTP); v != types.True {
+		return v
 	}
 	return f.unknown
 }

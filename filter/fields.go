@@ -12,7 +12,7 @@ func sections() []section {
 	return slices.Concat(
 		[]section{kindSection(), httpSection(), timeSection()},
 		endSections(),
-		[]section{metaSection(), retrySection(), securitySection(), dnsSection(), tlsSection(), connectionSection(), tcpSection(),
+		[]section{metaSection(), retrySection(), securitySection(), grpcSection(), dnsSection(), tlsSection(), connectionSection(), tcpSection(),
 			flowSection(), captureSection()},
 		stubSections(),
 	)
@@ -21,7 +21,7 @@ func sections() []section {
 // kindSection says what a row is. Protocol flags are true on calls; conn, tcp_conn and the like on connections.
 func kindSection() section {
 	return section{name: "What the row is", rows: Both, fields: []Field{
-		flag(Field{Name: "http", Doc: "an HTTP/1 call", Example: `http && status_code >= 500`}, onRow(carries(traffic.ProtoHTTP))),
+		flag(Field{Name: "http", Doc: "an HTTP call; gRPC calls are such, too", Example: `http && status_code >= 500`}, onRow(carries(traffic.ProtoHTTP))),
 		flag(Field{Name: "dns", Doc: "a DNS query", Example: `dns && dns_rcode == "NXDOMAIN"`}, onRow(carries(traffic.ProtoDNS))),
 		flag(Field{Name: "tls", Doc: "a TLS handshake; the bytes behind it stay closed", Example: `tls && tls.version < "1.2"`},
 			onRow(carries(traffic.ProtoTLS))),

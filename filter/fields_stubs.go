@@ -13,7 +13,6 @@ var dissected = []string{"http", "dns", "tls"}
 // stubSections are the variables of KFL2 for protocols that are not dissected yet.
 func stubSections() []section {
 	return []section{
-		protocol("gRPC", "grpc", "s:grpc_method i:grpc_status"),
 		protocol("WebSocket", "ws", "s:ws_opcode b:ws_request b:ws_response s:ws_request_payload_data i:ws_request_payload_length i:ws_response_payload_length"),
 		protocol("GraphQL", "gql gqlv1 gqlv2", ""),
 		protocol("Redis", "redis", "s:redis_type s:redis_command s:redis_key i:redis_request_size i:redis_response_size i:redis_total_size"),

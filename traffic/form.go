@@ -62,8 +62,11 @@ type FullCall struct {
 	ReqPackets  PacketRange       `json:"req_packets"`
 	RespPackets PacketRange       `json:"resp_packets"`
 	Credentials []Credential      `json:"credentials,omitempty"`
+	GRPC        *GRPC             `json:"grpc,omitempty"`
 	DNS         *DNS              `json:"dns,omitempty"`
 	TLS         *TLS              `json:"tls,omitempty"`
+	PostgreSQL  *PostgreSQL       `json:"postgresql,omitempty"`
+	Redis       *Redis            `json:"redis,omitempty"`
 }
 
 // Compact is the call's short form.
@@ -86,7 +89,7 @@ func (c *Call) Full() FullCall {
 		ReqHeaders: map[string]string{}, RespHeaders: map[string]string{}, ReqSize: c.RequestSize, RespSize: c.ResponseSize,
 		SrcBuild: c.Src.Build, DstBuild: c.Dst.Build, SrcProcess: c.Src.Process, DstProcess: c.Dst.Process,
 		Revision: c.Revision, Iteration: c.Iteration, TraceID: c.TraceID, Background: c.Background, Point: c.Point,
-		ReqPackets: c.RequestPackets, RespPackets: c.ResponsePackets, Credentials: c.Credentials, DNS: c.DNS, TLS: c.TLS,
+		ReqPackets: c.RequestPackets, RespPackets: c.ResponsePackets, Credentials: c.Credentials, GRPC: c.GRPC, DNS: c.DNS, TLS: c.TLS, PostgreSQL: c.PostgreSQL, Redis: c.Redis,
 	}
 	if c.ResponseStart > 0 && c.RequestEnd > 0 {
 		f.TTFB = milliseconds(c.ResponseStart - c.RequestEnd)

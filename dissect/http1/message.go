@@ -57,12 +57,7 @@ func (p *Parser) request(h protocol.Host, s *half, head []byte, first, last prot
 			web.Host = host
 		}
 	}
-	c.TraceID, c.SpanID = parseTraceparent(f.parent)
-	c.Iteration = f.iteration
-	if c.Iteration == "" && f.baggage != "" {
-		c.Iteration = fromBaggage(f.baggage)
-	}
-	c.Background = strings.HasPrefix(f.agent, "devloop-probe") || strings.HasPrefix(f.agent, "kube-probe")
+	(&Trace{Parent: f.parent, Iteration: f.iteration, Baggage: f.baggage, Agent: f.agent}).Note(c)
 	x.Upgrade = method == "CONNECT" || f.upgrade != ""
 	if method == "CONNECT" {
 		web.Upgrade = "tunnel"
@@ -129,6 +124,7 @@ func (p *Parser) response(h protocol.Host, s *half, head []byte, first, last pro
 	switch {
 	case switched:
 		x.RequestDone = true
+		bequeath(h, x)
 		p.messageEnd(h, protocol.Server)
 		p.abandonAfterSwitch(h)
 		s.At = atWaiting

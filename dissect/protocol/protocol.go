@@ -58,6 +58,17 @@ type Salvager interface {
 	Salvage(h Host, from Side, v *View) int
 }
 
+// Heir is a parser that answers a request which an earlier protocol of the connection was sent: HTTP/2 after an upgrade.
+type Heir interface {
+	// Inherit comes before all bytes, with a copy of the request's call.
+	Inherit(h Host, c *traffic.Call, request Span)
+}
+
+// Executor is a host that keeps a request for the protocol that is handed over to.
+type Executor interface {
+	Bequeath(c *traffic.Call, request Span)
+}
+
 // End says how a connection ended.
 type End struct {
 	Mark

@@ -13,6 +13,9 @@ func (r *Redactor) Call(c *traffic.Call) {
 	if c.Protocol != traffic.ProtoDNS && c.Protocol != traffic.ProtoTLS { // names are not secret
 		c.Path = r.field(c, c.Path, 0, "request.path")
 	}
+	if g := c.GRPC; g != nil {
+		g.Message = r.field(c, g.Message, 0, "response.message")
+	}
 	h := c.HTTP
 	if h == nil {
 		return

@@ -1,0 +1,48 @@
+package http1
+
+import (
+	"strings"
+
+	"github.com/devloop-io/devloop/dissect/protocol"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// What follows means the same in HTTP/2, whose dissector uses it too.
+
+// Decode undoes content codings, the last applied first. No more than limit bytes come out; cut is set when there were
+// more, and why says what stood in the way.
+func Decode(body []byte, codings string, limit int, cut *bool, why *string) []byte {
+	return decode(body, codings, limit, cut, why)
+}
+
+// SplitTarget cuts the query off a request's target.
+func SplitTarget(target string) (path, query string) { return splitTarget(target) }
+
+// Trace is what a request's headers say of its cause.
+type Trace struct {
+	Parent    string // traceparent
+	Iteration string // devloop-iteration
+	Baggage   string
+	Agent     string // user-agent
+}
+
+// Note writes it into the call.
+func (t *Trace) Note(c *traffic.Call) {
+	c.TraceID, c.SpanID = parseTraceparent(t.Parent)
+	c.Iteration = t.Iteration
+	if c.Iteration == "" && t.Baggage != "" {
+		c.Iteration = fromBaggage(t.Baggage)
+	}
+	c.Background = strings.HasPrefix(t.Agent, "devloop-probe") || strings.HasPrefix(t.Agent, "kube-probe")
+}
+
+// bequeath leaves a request that asked for HTTP/2 to it: the answer comes there.
+func bequeath(h protocol.Host, x *exchange) {
+	e, ok := h.(protocol.Executor)
+	if !ok || !strings.EqualFold(x.Call.HTTP.Upgrade, "h2c") {
+		return
+	}
+	c, web := *x.Call, *x.Call.HTTP
+	c.HTTP = &web
+	e.Bequeath(&c, x.Request)
+}
