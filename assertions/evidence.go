@@ -58,7 +58,7 @@ func gravity(r *filter.Row) int64 {
 			class = 4
 		case c.Protocol == traffic.ProtoHTTP && c.Status >= 500:
 			class = 3
-		case c.Protocol == traffic.ProtoHTTP && c.Status >= 400, c.Protocol == traffic.ProtoDNS && c.Status != 0:
+		case c.Protocol == traffic.ProtoHTTP && c.Status >= 400, c.Protocol == traffic.ProtoDNS && c.Status != 0, c.Redis != nil && c.Redis.Error != "":
 			class = 2
 		}
 		if slowness = c.Latency(); slowness == 0 && c.State != traffic.StateOpen {
@@ -108,6 +108,8 @@ func describeCall(c *traffic.Call) string {
 		switch {
 		case c.DNS != nil && c.DNS.RCode != "":
 			b.WriteString(" " + c.DNS.RCode)
+		case c.Redis != nil && c.Redis.Error != "":
+			b.WriteString(" " + clean(c.Redis.Error, 80))
 		case c.Status != 0:
 			fmt.Fprintf(&b, " %d", c.Status)
 		}

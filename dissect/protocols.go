@@ -3,14 +3,18 @@ package dissect
 import (
 	"github.com/devloop-io/devloop/dissect/dns"
 	"github.com/devloop-io/devloop/dissect/http1"
+	"github.com/devloop-io/devloop/dissect/http2"
 	"github.com/devloop-io/devloop/dissect/protocol"
+	"github.com/devloop-io/devloop/dissect/redis"
 	"github.com/devloop-io/devloop/dissect/tls"
 )
 
 // protocols is every protocol that calls are read from, asked in this order. One folder each.
 var protocols = []protocol.Protocol{
 	http1.Protocol,
+	http2.Protocol,
 	tls.Protocol,
+	redis.Protocol,
 	dns.OverTCP,
 	dns.OverUDP,
 }

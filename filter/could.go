@@ -101,7 +101,7 @@ func (e *ends) value(f *Field) ref.Val {
 	case f.end != 0:
 		return e.endpoint(f)
 	case f.Stub:
-		if e.kind == Connections || e.proto == traffic.ProtoHTTP || e.proto == traffic.ProtoDNS {
+		if e.kind == Connections || e.proto == traffic.ProtoHTTP || e.proto == traffic.ProtoDNS || e.proto == traffic.ProtoRedis {
 			return f.zero
 		}
 		return f.unknown
@@ -115,9 +115,11 @@ func (e *ends) value(f *Field) ref.Val {
 		return e.transport(f, "tcp")
 	case "udp_conn", "udp", "udp_flow":
 		return e.transport(f, "udp")
+	case "postgresql":
+		return e.postgresql(f)
 	case "grpc":
 		return e.grpc(f)
-	case "http", "dns", "tls":
+	case "http", "dns", "tls", "redis":
 		return e.l7(f, f.Name)
 	case "tlsx":
 		return e.l7(f, traffic.ProtoTLS)
@@ -135,7 +137,7 @@ func (e *ends) transport(f *Field, name string) ref.Val {
 	switch e.proto {
 	case "tcp", "udp":
 		return types.Bool(e.proto == name)
-	case traffic.ProtoHTTP, traffic.ProtoTLS:
+	case traffic.ProtoHTTP, traffic.ProtoTLS, traffic.ProtoRedis, traffic.ProtoPostgreSQL:
 		return types.Bool(name == "tcp")
 	}
 	return f.unknown
@@ -146,8 +148,10 @@ func (e *ends) l7(f *Field, name string) ref.Val {
 	switch {
 	case e.kind == Connections:
 		return types.False
-	case e.proto == traffic.ProtoHTTP || e.proto == traffic.ProtoDNS:
+	case e.proto == traffic.ProtoHTTP || e.proto == traffic.ProtoDNS || e.proto == traffic.ProtoRedis:
 		return types.Bool(e.proto == name)
+	case e.proto == traffic.ProtoPostgreSQL && name == traffic.ProtoTLS: // an SSLRequest leads there
+		return f.unknown
 	case e.proto == traffic.ProtoOther:
 		return types.False
 	case e.proto == "udp" && name != traffic.ProtoDNS:
@@ -168,7 +172,7 @@ func (e *ends) grpc(f *Field) ref.Val {
 
 func (e *ends) protocol(f *Field) ref.Val {
 	switch e.proto {
-	case traffic.ProtoHTTP, traffic.ProtoDNS:
+	case traffic.ProtoHTTP, traffic.ProtoDNS, traffic.ProtoRedis:
 		if e.kind == Calls {
 			return types.String(e.proto)
 		}

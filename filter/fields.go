@@ -12,7 +12,7 @@ func sections() []section {
 	return slices.Concat(
 		[]section{kindSection(), httpSection(), timeSection()},
 		endSections(),
-		[]section{metaSection(), retrySection(), securitySection(), grpcSection(), dnsSection(), tlsSection(), connectionSection(), tcpSection(),
+		[]section{metaSection(), retrySection(), securitySection(), grpcSection(), dnsSection(), postgresqlSection(), tlsSection(), redisSection(), connectionSection(), tcpSection(),
 			flowSection(), captureSection()},
 		stubSections(),
 	)
@@ -36,7 +36,7 @@ func kindSection() section {
 		flag(Field{Name: "tcp_flow", Doc: "a TCP connection, standing for its flow", Example: `tcp_flow && flow_local_bps > 5000000`}, onRow(overTCP)),
 		flag(Field{Name: "udp_flow", Doc: "a UDP conversation, standing for its flow", Example: `udp_flow`}, onRow(overUDP)),
 		text(Field{Name: "protocol", JSON: "proto", Aliases: []string{"proto", "network.protocol.name"}, Column: "proto",
-			Doc: "protocol of a call (http, dns, tls, other, unknown), transport of a connection (tcp, udp)", Example: `protocol == "http"`},
+			Doc: "protocol of a call (http, dns, tls, redis, other, unknown), transport of a connection (tcp, udp)", Example: `protocol == "http"`},
 			either(func(c *traffic.Call) string { return c.Protocol }, func(c *traffic.Connection) string { return c.Proto })),
 	}}
 }

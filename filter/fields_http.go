@@ -11,10 +11,10 @@ import (
 func httpSection() section {
 	return section{name: "HTTP", rows: Calls, fields: []Field{
 		text(Field{Name: "method", Request: true, echoed: true, JSON: "method", Aliases: []string{"request.method", "http.request.method"}, Column: "method",
-			Doc: "HTTP method; DNS question type; ClientHello of a TLS handshake", Example: `http && method == "POST"`},
+			Doc: "HTTP method; DNS question type; Redis command; ClientHello of a TLS handshake", Example: `http && method == "POST"`},
 			ofCall(func(c *traffic.Call) string { return c.Method })),
 		text(Field{Name: "path", Request: true, echoed: true, JSON: "path", Aliases: []string{"request.path", "url.path", "http.request.uri.path"}, Column: "path",
-			Doc: "path without the query; the name of a DNS query; the server name of a TLS handshake", Example: `http && path.startsWith("/api/")`},
+			Doc: "path without the query; the name of a DNS query; the key of a Redis command; the server name of a TLS handshake", Example: `http && path.startsWith("/api/")`},
 			ofCall(func(c *traffic.Call) string { return c.Path })),
 		number(Field{Name: "status_code", JSON: "status", Aliases: []string{"response.status", "status", "http.response.status_code",
 			"http.response.code", "response.status_code"}, Column: "status", Response: true,

@@ -8,14 +8,13 @@ import (
 
 // dissected are the L7 protocols that calls are made of today. The flags of all others are constant false, and their
 // fields hold defaults, so that filters from elsewhere compile.
-var dissected = []string{"http", "dns", "tls"}
+var dissected = []string{"http", "dns", "tls", "redis", "postgresql"}
 
 // stubSections are the variables of KFL2 for protocols that are not dissected yet.
 func stubSections() []section {
 	return []section{
 		protocol("WebSocket", "ws", "s:ws_opcode b:ws_request b:ws_response s:ws_request_payload_data i:ws_request_payload_length i:ws_response_payload_length"),
 		protocol("GraphQL", "gql gqlv1 gqlv2", ""),
-		protocol("Redis", "redis", "s:redis_type s:redis_command s:redis_key i:redis_request_size i:redis_response_size i:redis_total_size"),
 		protocol("Kafka", "kafka", "i:kafka_api_key s:kafka_api_key_name s:kafka_client_id s:kafka_request_summary b:kafka_request b:kafka_response "+
 			"i:kafka_size i:kafka_request_size i:kafka_response_size"),
 		protocol("AMQP", "amqp", "s:amqp_method s:amqp_summary b:amqp_request b:amqp_response i:amqp_request_length i:amqp_response_length i:amqp_total_size"),
@@ -28,8 +27,6 @@ func stubSections() []section {
 			"s:mongodb_error_message s:mongodb_error_code_name i:mongodb_request_size i:mongodb_response_size i:mongodb_total_size"),
 		protocol("MySQL", "mysql", "s:mysql_command s:mysql_query s:mysql_database i:mysql_statement_id b:mysql_success i:mysql_error_code "+
 			"s:mysql_error_message i:mysql_request_size i:mysql_response_size i:mysql_total_size"),
-		protocol("PostgreSQL", "postgresql", "s:postgresql_command s:postgresql_query s:postgresql_fingerprint s:postgresql_database s:postgresql_user "+
-			"b:postgresql_success s:postgresql_error_code s:postgresql_error_message i:postgresql_request_size i:postgresql_response_size i:postgresql_total_size"),
 		protocol("ICMP", "icmp", "s:icmp_type i:icmp_version i:icmp_length"),
 		protocol("SCTP", "sctp", "i:sctp_checksum i:sctp_length s:sctp_chunk_type"),
 	}

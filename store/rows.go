@@ -222,6 +222,22 @@ type callRow struct {
 	TLSAlert       string `parquet:"tls_alert,dict"`
 	TLSHandshakeNS int64  `parquet:"tls_handshake_ns"`
 
+	HasRedis       bool   `parquet:"redis"`
+	RedisCommand   string `parquet:"redis_command,dict"`
+	RedisKey       string `parquet:"redis_key,dict"`
+	RedisArgs      string `parquet:"redis_args"` // JSON list
+	RedisArgsCut   bool   `parquet:"redis_args_cut"`
+	RedisType      string `parquet:"redis_reply_type,dict"`
+	RedisError     string `parquet:"redis_error,dict"`
+	RedisReply     string `parquet:"redis_reply"`
+	RedisReplyCut  bool   `parquet:"redis_reply_cut"`
+	RedisDatabase  int64  `parquet:"redis_database"`
+	RedisPipelined bool   `parquet:"redis_pipelined"`
+	RedisQueued    bool   `parquet:"redis_queued"`
+	RedisPush      bool   `parquet:"redis_push"`
+
+	postgresqlRow
+
 	// Raw is the whole call in Go's gob encoding where its text is not UTF-8, which Parquet's text and JSON must be:
 	// the other columns then hold it with replacement characters. Empty for nearly all rows.
 	Raw []byte `parquet:"raw"`
@@ -267,6 +283,12 @@ func callToRow(c *traffic.Call, r *callRow) error {
 		r.TLSCiphers, r.TLSALPN, r.TLSALPNs, r.TLSResumed = listJSON(t.Ciphers), t.ALPN, listJSON(t.ALPNs), t.Resumed
 		r.TLSCerts, r.TLSAlert, r.TLSHandshakeNS = listJSON(t.Certificates), t.Alert, t.HandshakeNS
 	}
+	if d := c.Redis; d != nil {
+		r.HasRedis, r.RedisCommand, r.RedisKey, r.RedisArgs, r.RedisArgsCut = true, d.Command, d.Key, listJSON(d.Args), d.ArgsCut
+		r.RedisType, r.RedisError, r.RedisReply, r.RedisReplyCut = d.Type, d.Error, d.Reply, d.ReplyCut
+		r.RedisDatabase, r.RedisPipelined, r.RedisQueued, r.RedisPush = int64(d.Database), d.Pipelined, d.Queued, d.Push
+	}
+	r.postgresqlRow = postgresqlToRow(c.PostgreSQL)
 	if !callIsText(c) {
 		var b bytes.Buffer
 		if err := gob.NewEncoder(&b).Encode(c); err != nil {
@@ -274,7 +296,10 @@ func callToRow(c *traffic.Call, r *callRow) error {
 		}
 		r.Raw = b.Bytes()
 		for _, s := range []*string{&r.Method, &r.Path, &r.Host, &r.Query, &r.Reason, &r.HTTPVersion, &r.TLSSNI, &r.TLSALPN, &r.BodyError, &r.Upgrade,
-			&r.GRPCService, &r.GRPCMethod, &r.GRPCMessage, &r.GRPCEncoding, &r.Error, &r.TraceID, &r.SpanID, &r.Iteration, &r.DNSRCode, &r.TLSAlert} {
+			&r.GRPCService, &r.GRPCMethod, &r.GRPCMessage, &r.GRPCEncoding, &r.Error, &r.TraceID, &r.SpanID, &r.Iteration, &r.DNSRCode, &r.TLSAlert, &r.RedisCommand, &r.RedisKey, &r.RedisError, &r.RedisReply} {
+			*s = strings.ToValidUTF8(*s, "\uFFFD")
+		}
+		for _, s := range r.postgresqlRow.texts() {
 			*s = strings.ToValidUTF8(*s, "\uFFFD")
 		}
 	}
@@ -312,6 +337,10 @@ func callIsText(c *traffic.Call) bool {
 			}
 		}
 	}
+	if d := c.Redis; d != nil {
+		check(d.Command, d.Key, d.Error, d.Reply)
+		check(d.Args...)
+	}
 	if t := c.TLS; t != nil {
 		check(t.SNI, t.ALPN, t.Alert)
 		check(t.ALPNs...)
@@ -320,6 +349,9 @@ func callIsText(c *traffic.Call) bool {
 			check(t.Certificates[i].Subject, t.Certificates[i].Issuer)
 			check(t.Certificates[i].Names...)
 		}
+	}
+	if c.PostgreSQL != nil {
+		check(textsOf(c.PostgreSQL)...)
 	}
 	return ok
 }
@@ -388,6 +420,15 @@ func (r *callRow) call() (*traffic.Call, error) {
 		text(r.TLSALPNs, &t.ALPNs)
 		text(r.TLSCerts, &t.Certificates)
 		c.TLS = t
+	}
+	if r.HasRedis {
+		d := &traffic.Redis{Command: r.RedisCommand, Key: r.RedisKey, ArgsCut: r.RedisArgsCut, Type: r.RedisType, Error: r.RedisError, Reply: r.RedisReply,
+			ReplyCut: r.RedisReplyCut, Database: int(r.RedisDatabase), Pipelined: r.RedisPipelined, Queued: r.RedisQueued, Push: r.RedisPush}
+		text(r.RedisArgs, &d.Args)
+		c.Redis = d
+	}
+	if err == nil {
+		c.PostgreSQL, err = r.postgresql()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("decode call %q: %w", r.ID, err)

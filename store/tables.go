@@ -82,6 +82,12 @@ func weight(c *traffic.Call) int {
 	if h := c.HTTP; h != nil {
 		n += len(h.RequestBody) + len(h.ResponseBody) + h.RequestHeadersSize + h.ResponseHeadersSize
 	}
+	if d := c.Redis; d != nil {
+		n += len(d.Reply)
+		for _, a := range d.Args {
+			n += len(a)
+		}
+	}
 	return n
 }
 

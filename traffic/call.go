@@ -4,6 +4,7 @@ package traffic
 const (
 	ProtoHTTP    = "http"
 	ProtoDNS     = "dns"
+	ProtoRedis   = "redis"   // RESP2 and RESP3
 	ProtoTLS     = "tls"     // one call per handshake; the bytes behind it stay closed
 	ProtoOther   = "other"   // seen from its first byte, and it is none of the protocols above
 	ProtoUnknown = "unknown" // joined in the middle or cut: it could be anything
@@ -27,7 +28,7 @@ const (
 	ErrorRefused   = "connection_refused"
 	ErrorClosed    = "connection_closed" // the server closed without an answer
 	ErrorCancelled = "cancelled"         // the client closed or reset while it waited
-	ErrorTimeout   = "timeout"           // DNS: no answer within the dissector's limit
+	ErrorTimeout   = "timeout"           // DNS: no answer within the dissector's limit; gRPC: none within the client's deadline
 	ErrorProtocol  = "protocol_error"
 	ErrorTruncated = "truncated"
 	ErrorStream    = "rst_stream" // HTTP/2: one end reset the stream, other than by the client cancelling it
@@ -54,8 +55,8 @@ type Call struct {
 	Error      string `json:"error,omitempty"`      // why there is no whole response
 	Background bool   `json:"background,omitempty"` // probe or other traffic that no exercise caused
 
-	Method string `json:"method"` // HTTP method, DNS question type, "ClientHello"
-	Path   string `json:"path"`   // HTTP path without query, DNS name, SNI
+	Method string `json:"method"` // HTTP method, DNS question type, Redis command, "ClientHello"
+	Path   string `json:"path"`   // HTTP path without query, DNS name, Redis key, SNI
 	Status int    `json:"status"` // HTTP status, DNS rcode, TLS alert; 0 without a response
 
 	RequestSize     int64       `json:"req_size"`  // body bytes on the wire
@@ -67,7 +68,10 @@ type Call struct {
 	GRPC  *GRPC  `json:"grpc,omitempty"`
 	DNS   *DNS   `json:"dns,omitempty"`
 	TLS   *TLS   `json:"tls,omitempty"`
+	Redis *Redis `json:"redis,omitempty"`
 	Retry *Retry `json:"retry,omitempty"`
+
+	PostgreSQL *PostgreSQL `json:"postgresql,omitempty"`
 
 	Credentials []Credential `json:"credentials,omitempty"` // found by redaction; never the value
 	TraceID     string       `json:"trace_id,omitempty"`
@@ -186,6 +190,23 @@ type Certificate struct {
 	NotBefore int64    `json:"not_before"` // Unix seconds
 	NotAfter  int64    `json:"not_after"`  //
 	SHA256    string   `json:"sha256"`
+}
+
+// Redis is what a Redis call carries: one command with its reply, or what a server pushes by itself. Answers of a server
+// that are errors do not change the call's State, Error or Status; they stand in Error here.
+type Redis struct {
+	Command   string   `json:"command"`        // upper case; of a push its kind: MESSAGE, PMESSAGE, INVALIDATE, MONITOR
+	Key       string   `json:"key,omitempty"`  // first key, or channel
+	Args      []string `json:"args,omitempty"` // all behind the command
+	ArgsCut   bool     `json:"args_cut,omitempty"`
+	Type      string   `json:"reply_type,omitempty"` // simple, error, integer, string, array, null, map, set, push, …; "none" where the client asked for no reply
+	Error     string   `json:"error,omitempty"`      // "WRONGTYPE Operation against …"
+	Reply     string   `json:"reply,omitempty"`      // a text as it is, lists and maps in the manner of JSON, an error within them as "-ERR …"
+	ReplyCut  bool     `json:"reply_cut,omitempty"`
+	Database  int      `json:"database"`            // by the SELECTs that were seen on the connection
+	Pipelined bool     `json:"pipelined,omitempty"` // sent while an earlier command still waited
+	Queued    bool     `json:"queued,omitempty"`    // within MULTI: the result stands in EXEC's reply
+	Push      bool     `json:"push,omitempty"`      // no command asked for it: pub/sub messages, invalidations, MONITOR's lines. Complete, without a request
 }
 
 // Credential is a secret that a call carried: its kind, where it stood, and a hash keyed per workspace, so that the

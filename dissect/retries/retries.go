@@ -90,6 +90,9 @@ func (g *grouping) key(c *traffic.Call) uint64 {
 	case g.trusted(c, id): // handed on through the services, it covers all calls of one user's request
 		parts = append(parts, "id", id)
 	}
+	if c.Redis != nil {
+		return g.hash(append(parts, c.Redis.Args...), nil)
+	}
 	if c.HTTP == nil {
 		return g.hash(parts, nil)
 	}

@@ -10,12 +10,14 @@ import (
 
 // Call replaces the secrets of a call in place and notes each in its Credentials. Doing it again changes nothing.
 func (r *Redactor) Call(c *traffic.Call) {
-	if c.Protocol != traffic.ProtoDNS && c.Protocol != traffic.ProtoTLS { // names are not secret
+	if c.Protocol != traffic.ProtoDNS && c.Protocol != traffic.ProtoTLS && c.PostgreSQL == nil { // names are not secret
 		c.Path = r.field(c, c.Path, 0, "request.path")
 	}
 	if g := c.GRPC; g != nil {
 		g.Message = r.field(c, g.Message, 0, "response.message")
 	}
+	r.redisCall(c)
+	r.postgresqlCall(c)
 	h := c.HTTP
 	if h == nil {
 		return

@@ -118,6 +118,9 @@ func (r *Redactor) punctuation(spans []span, b []byte, i, flags int) ([]span, in
 		if from, to, next := redisAuth(b, i); next > 0 {
 			return append(spans, span{from: from, to: to, kind: "password"}), next
 		}
+		if from, to, next := redisHello(b, i); next > 0 {
+			return append(spans, span{from: from, to: to, kind: "password"}), next
+		}
 	case ':':
 		if bytes.HasPrefix(b[i:], []byte("://")) {
 			if from, to := userinfo(b, i+3); to > from {
