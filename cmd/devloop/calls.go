@@ -160,14 +160,19 @@ func end(e traffic.CompactEnd) string {
 	return name
 }
 
-// printable keeps captured text from steering the terminal.
-func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
+// harmless keeps captured text from steering the terminal.
+func harmless(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
 			return '\uFFFD'
 		}
 		return r
 	}, s)
+}
+
+// printable is harmless text on one line, cut to what a column takes.
+func printable(s string) string {
+	s = strings.ReplaceAll(harmless(s), "\n", "\uFFFD")
 	if runes := []rune(s); len(runes) > 80 {
 		return string(runes[:79]) + "…"
 	}

@@ -93,7 +93,7 @@ func (r *root) checkFile(ctx context.Context, pcap string, files, only []string,
 	} else {
 		for i := range it.Checks { // there is no daemon to explain it: say it here
 			c := it.Checks[i]
-			fmt.Fprintf(r.out, "%s %-12s %s  n=%d\n", marks[c.Verdict], c.Verdict, checkName(c), c.N)
+			fmt.Fprintf(r.out, "%s %s  n=%d\n", r.mark(c.Verdict), checkName(c), c.N)
 			if c.Verdict != traffic.Pass {
 				fmt.Fprintf(r.out, "    %s\n", c.Reason)
 				for _, e := range c.Evidence {

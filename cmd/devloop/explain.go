@@ -49,7 +49,7 @@ func printEvidence(r *root, a *control.EvidenceAnswer) {
 	if c.File != "" {
 		fmt.Fprintf(r.out, "  %s:%d\n", c.File, c.Line)
 	}
-	fmt.Fprintf(r.out, "  on      %s\n  expect  %s\n  %s (n=%d %s)\n", c.On, strings.TrimSpace(c.Expect), c.Reason, c.N, c.Unit)
+	fmt.Fprintf(r.out, "  on      %s\n  expect  %s\n  %s (n=%d %s)\n", c.On, strings.TrimSpace(c.Expect), harmless(c.Reason), c.N, c.Unit)
 	for _, t := range c.Terms {
 		fmt.Fprintf(r.out, "  %s = %s%s (n=%d)\n", t.Text, t.Value, interval(t.Low, t.High), t.N)
 	}
@@ -63,7 +63,7 @@ func printEvidence(r *root, a *control.EvidenceAnswer) {
 		fmt.Fprintf(r.out, "\nevidence (%d of %d; iteration %s):\n", len(c.Evidence), max(c.EvidenceTotal, len(c.Evidence)), a.Iteration)
 	}
 	for _, e := range c.Evidence {
-		fmt.Fprintf(r.out, "  %s  packets %d-%d\n    %s\n", e.Call, e.Packets.First, e.Packets.Last, e.Summary)
+		fmt.Fprintf(r.out, "  %s  packets %d-%d\n    %s\n", e.Call, e.Packets.First, e.Packets.Last, harmless(e.Summary))
 	}
 	for _, call := range a.Calls {
 		if b, err := json.MarshalIndent(call, "  ", "  "); err == nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/devloop-io/devloop/filter"
 	"github.com/devloop-io/devloop/internal/buildinfo"

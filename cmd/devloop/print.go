@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -19,9 +20,42 @@ var marks = map[traffic.Verdict]string{
 	traffic.Pass: "✓", traffic.Fail: "✗", traffic.Inconclusive: "?", traffic.NoData: "∅", traffic.Error: "!", traffic.Skipped: "-",
 }
 
+// colours of verdicts on a terminal: ECMA-48 SGR.
+var colours = map[traffic.Verdict]string{
+	traffic.Pass: "32", traffic.Fail: "31", traffic.Error: "31", traffic.Inconclusive: "33", traffic.NoData: "33", traffic.Skipped: "2",
+}
+
+// mark is a verdict's sign and name, in columns, coloured where the output is a terminal.
+func (r *root) mark(v traffic.Verdict) string {
+	text := fmt.Sprintf("%s %-12s", marks[v], v)
+	if !r.coloured() {
+		return text
+	}
+	return "\x1b[" + colours[v] + "m" + text + "\x1b[0m"
+}
+
+// coloured reports whether people see colours: --color, else NO_COLOR and FORCE_COLOR, else whether it is a terminal.
+func (r *root) coloured() bool {
+	switch {
+	case r.colour == "always":
+		return true
+	case r.colour == "never" || os.Getenv("NO_COLOR") != "":
+		return false
+	case os.Getenv("FORCE_COLOR") != "":
+		return true
+	}
+	f, ok := r.out.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
 // printIteration writes an iteration for people: its checks, each with verdict, n and the command that shows its
 // evidence, what failed, and the time ledger.
-func printIteration(w io.Writer, it *traffic.Iteration) {
+func (r *root) printIteration(it *traffic.Iteration) {
+	w := r.out
 	fmt.Fprintf(w, "%s  %s  capture %s", it.ID, cmp.Or(it.Revision, "-"), cmp.Or(it.Source, "none"))
 	if it.Calls > 0 {
 		fmt.Fprintf(w, "  %d calls", it.Calls)
@@ -29,7 +63,7 @@ func printIteration(w io.Writer, it *traffic.Iteration) {
 	fmt.Fprintln(w)
 	if len(it.Checks) > 0 {
 		fmt.Fprintln(w)
-		printChecks(w, it)
+		r.printChecks(it)
 	}
 	printFailure(w, it)
 	for _, warning := range it.Warnings {
@@ -40,7 +74,8 @@ func printIteration(w io.Writer, it *traffic.Iteration) {
 	fmt.Fprintln(w, verdictLine(it))
 }
 
-func printChecks(w io.Writer, it *traffic.Iteration) {
+func (r *root) printChecks(it *traffic.Iteration) {
+	w := r.out
 	width := 0
 	for _, c := range it.Checks {
 		width = max(width, len([]rune(checkName(c))))
@@ -49,11 +84,11 @@ func printChecks(w io.Writer, it *traffic.Iteration) {
 		if c.Builtin && c.Verdict == traffic.Skipped {
 			continue // a built-in check with nothing to look at says nothing
 		}
-		fmt.Fprintf(w, "  %s %-12s %-*s  n=%-5d devloop explain %s\n", marks[c.Verdict], c.Verdict, width, checkName(c), c.N, devloop.Slug(c.Name))
+		fmt.Fprintf(w, "  %s %-*s  n=%-5d devloop explain %s\n", r.mark(c.Verdict), width, checkName(c), c.N, devloop.Slug(c.Name))
 		if c.Verdict != traffic.Pass {
-			fmt.Fprintf(w, "      %s\n", c.Reason)
+			fmt.Fprintf(w, "      %s\n", harmless(c.Reason))
 			if c.Loss != "" {
-				fmt.Fprintf(w, "      %s\n", c.Loss)
+				fmt.Fprintf(w, "      %s\n", harmless(c.Loss))
 			}
 		}
 		for _, v := range c.Vacuous {

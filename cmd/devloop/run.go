@@ -103,7 +103,7 @@ func timedOut(ctx context.Context, err error) error {
 // told prints an iteration and turns its exit code into the command's.
 func (r *root) told(it *traffic.Iteration) error {
 	if r.text() {
-		printIteration(r.out, it)
+		r.printIteration(it)
 	} else if err := r.json(it); err != nil {
 		return err
 	}
