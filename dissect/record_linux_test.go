@@ -26,9 +26,11 @@ import (
 const childVariable = "DEVLOOP_DISSECT_CHILD"
 
 var children = map[string]func(file string) error{
-	"shapes":  func(file string) error { return recordTo(file, everyShape) },
-	"load":    func(file string) error { return recordTo(file, manyCalls) },
-	"dissect": dissectAlone,
+	"redis":     func(file string) error { return recordTo(file, everyRedis(file)) },
+	"redismany": func(file string) error { return recordTo(file, manyRedis(file)) },
+	"shapes":    func(file string) error { return recordTo(file, everyShape) },
+	"load":      func(file string) error { return recordTo(file, manyCalls) },
+	"dissect":   dissectAlone,
 }
 
 func TestMain(m *testing.M) {
