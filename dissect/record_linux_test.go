@@ -26,11 +26,16 @@ import (
 const childVariable = "DEVLOOP_DISSECT_CHILD"
 
 var children = map[string]func(file string) error{
-	"redis":     func(file string) error { return recordTo(file, everyRedis(file)) },
-	"redismany": func(file string) error { return recordTo(file, manyRedis(file)) },
-	"shapes":    func(file string) error { return recordTo(file, everyShape) },
-	"load":      func(file string) error { return recordTo(file, manyCalls) },
-	"dissect":   dissectAlone,
+	"grpc":           func(file string) error { return recordTo(file, everyGRPC(file)) },
+	"http2":          func(file string) error { return recordTo(file, everyHTTP2(file)) },
+	"rpcs":           func(file string) error { return recordTo(file, manyRPCs(file)) },
+	"redis":          func(file string) error { return recordTo(file, everyRedis(file)) },
+	"redismany":      func(file string) error { return recordTo(file, manyRedis(file)) },
+	"shapes":         func(file string) error { return recordTo(file, everyShape) },
+	"load":           func(file string) error { return recordTo(file, manyCalls) },
+	"postgresql":     func(file string) error { return recordTo(file, everyPostgreSQL(file)) },
+	"postgresqlmany": func(file string) error { return recordTo(file, manyPostgreSQL(file)) },
+	"dissect":        dissectAlone,
 }
 
 func TestMain(m *testing.M) {

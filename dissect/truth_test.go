@@ -24,6 +24,8 @@ type truth struct {
 	File   string              `json:"file"`
 	HTTP   [][2]string         `json:"http"`
 	Status []int               `json:"http_status"`
+	HTTP2  [][2]string         `json:"http2"`
+	Codes2 []int               `json:"http2_status"`
 	DNS    [][2]any            `json:"dns"`
 	SNI    []string            `json:"sni"`
 	TCP    map[string]tcpTruth `json:"tcp"`
@@ -47,7 +49,7 @@ type tcpTruth struct {
 
 // floors are what was reached over all captures: they only ever rise. testdata/known.txt names the captures that lack
 // something and says why; any other that lacks anything fails.
-var floors = map[string]float64{"http": 0.955, "http_status": 0.958, "dns": 0.988, "sni": 0.712}
+var floors = map[string]float64{"http": 0.955, "http_status": 0.958, "http2": 1, "http2_status": 0.9, "dns": 0.988, "sni": 0.712}
 
 // TestTruth compares what is found in foreign captures with what tshark finds in them.
 func TestTruth(t *testing.T) {
@@ -153,6 +155,12 @@ func (w *truth) lists() map[string][]string {
 	for _, x := range w.Status {
 		out["http_status"] = append(out["http_status"], strconv.Itoa(x))
 	}
+	for _, x := range w.HTTP2 {
+		out["http2"] = append(out["http2"], x[0]+" "+x[1])
+	}
+	for _, x := range w.Codes2 {
+		out["http2_status"] = append(out["http2_status"], strconv.Itoa(x))
+	}
 	for _, x := range w.DNS {
 		name := strings.ToLower(fmt.Sprint(x[0]))
 		if name == "<root>" {
@@ -169,18 +177,22 @@ func summarise(calls []*traffic.Call) map[string][]string {
 	for _, c := range calls {
 		switch c.Protocol {
 		case traffic.ProtoHTTP:
+			kind := "http"
+			if c.HTTP.Version == "2" {
+				kind = "http2"
+			}
 			if c.Method != "" {
 				target := c.Path
 				if c.HTTP.Query != "" {
 					target += "?" + c.HTTP.Query
 				}
-				out["http"] = append(out["http"], c.Method+" "+target)
+				out[kind] = append(out[kind], c.Method+" "+target)
 			}
 			if c.HTTP.Continued {
-				out["http_status"] = append(out["http_status"], "100")
+				out[kind+"_status"] = append(out[kind+"_status"], "100")
 			}
 			if c.Status != 0 {
-				out["http_status"] = append(out["http_status"], strconv.Itoa(c.Status))
+				out[kind+"_status"] = append(out[kind+"_status"], strconv.Itoa(c.Status))
 			}
 		case traffic.ProtoDNS:
 			if c.State != traffic.StateHalf {

@@ -87,7 +87,7 @@ var knownFlags = [...]byte{typeData: 0x9, typeHeaders: 0x2d, typeSettings: 1, ty
 // plausible is stricter: for bytes that may be anything.
 func (f *frame) plausible() bool {
 	return f.Type <= typeContinuation && f.Len <= 16<<10 && f.Flags&^knownFlags[f.Type] == 0 && f.sound() &&
-		(f.Len > 0 || f.Type != typeHeaders && f.Type != typePush && f.Flags != 0)
+		(f.Len > 0 || f.Type == typeSettings || f.Type != typeHeaders && f.Type != typePush && f.Flags != 0)
 }
 
 // detect says whether bytes begin a connection or, where it was joined late, a frame, and who sent them.

@@ -118,6 +118,10 @@ func (p *Parser) start(from protocol.Side, s *half, b []byte) (int, bool) {
 	if f := readFrame(b); from == protocol.Client || f.Type != typeSettings || f.Flags&flagAck != 0 {
 		s.Headers.lose()
 		p.Lossy = true
+		if !f.plausible() {
+			s.At = atSync
+			return 0, true
+		}
 	}
 	s.At = atFrame
 	return 0, true
@@ -129,7 +133,7 @@ func (p *Parser) frame(h protocol.Host, from protocol.Side, s *half, v *protocol
 		return 0, false
 	}
 	f := readFrame(b)
-	if !f.sound() || s.Awaiting && (f.Type != typeContinuation || f.Stream != s.Of.Stream && !s.Of.Promise) {
+	if !f.sound() || f.Type > typeContinuation && s.Headers.Lost || s.Awaiting && (f.Type != typeContinuation || f.Stream != s.Of.Stream && !s.Of.Promise) {
 		p.lost(from, s)
 		h.Undecoded(1, "no_sync")
 		return 1, true
@@ -268,7 +272,6 @@ func (p *Parser) Tick(protocol.Host, int64) {}
 func (p *Parser) Window(h protocol.Host) {
 	for _, x := range p.Streams {
 		c := x.copy()
-		c.State = traffic.StateOpen
 		h.Emit(c, &x.Request, &x.Response)
 		x.Request.Forget()
 		x.Response.Forget()

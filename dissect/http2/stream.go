@@ -38,6 +38,7 @@ func (p *Parser) add(h protocol.Host, id uint32) *stream {
 	if len(p.Streams) >= maxOpen { // their ends are not captured, it seems: nothing can be said of the oldest
 		x := p.Streams[0]
 		x.Call.State = traffic.StateOpen
+		x.forget(x.Call)
 		p.emit(h, x)
 	}
 	both := &callAndHTTP{}
@@ -270,6 +271,14 @@ func (x *stream) settle(s traffic.State) {
 		c.State = traffic.StateHalf
 	}
 	x.count()
+	x.forget(c)
+}
+
+// forget drops the method of an open call of which it is not known what it asks for: see [traffic.Call.Asked].
+func (x *stream) forget(c *traffic.Call) {
+	if x.NoRequest && c.State == traffic.StateOpen {
+		c.Method = ""
+	}
 }
 
 // reset reads RST_STREAM (RFC 9113 section 6.4).
@@ -300,6 +309,8 @@ func (p *Parser) fail(h protocol.Host, x *stream, why string, at int64) {
 	switch {
 	case x.ResponseLost && !x.ResponseBegun || x.NoStatus:
 		c.State, why = traffic.StateOpen, ""
+	case x.NoRequest && !x.ResponseBegun:
+		c.State, why = traffic.StateOpen, ""
 	case x.NoRequest:
 		c.State = traffic.StateHalf
 	case x.ResponseBegun:
@@ -307,7 +318,11 @@ func (p *Parser) fail(h protocol.Host, x *stream, why string, at int64) {
 	default:
 		c.State = traffic.StateUnanswered
 	}
+	if g := c.GRPC; g != nil && g.TimeoutNS > 0 && why != "" && x.Request.Seen && at-x.Request.First.Time >= g.TimeoutNS-g.TimeoutNS/20 {
+		why = traffic.ErrorTimeout // both ends watch the deadline, and either may be the first to give up
+	}
 	c.Error, c.End = why, at
+	x.forget(c)
 	x.count()
 	x.decode(h)
 	p.emit(h, x)
@@ -338,6 +353,7 @@ func (p *Parser) abandon(h protocol.Host, e protocol.End) {
 			p.complete(h, x)
 		case e.Dropped:
 			x.Call.State = traffic.StateOpen
+			x.forget(x.Call)
 			x.count()
 			x.decode(h)
 			p.emit(h, x)
@@ -360,6 +376,8 @@ func (p *Parser) abandon(h protocol.Host, e protocol.End) {
 func (x *stream) copy() *traffic.Call {
 	x.count()
 	c := *x.Call
+	c.State = traffic.StateOpen
+	x.forget(&c)
 	web := *x.Call.HTTP
 	web.RequestBody, web.ResponseBody = bytes.Clone(web.RequestBody), bytes.Clone(web.ResponseBody)
 	web.RequestHeaders, web.ResponseHeaders = append([]traffic.Header(nil), web.RequestHeaders...), append([]traffic.Header(nil), web.ResponseHeaders...)
