@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"os"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,11 +31,12 @@ func dissectVerb(r *root) *cobra.Command {
 	var kfl string
 	c := &cobra.Command{
 		Use:   "dissect FILE",
-		Short: "The calls of any pcap or pcapng file, as lines of JSON or a table",
+		Short: "The calls of any pcap or pcapng file, as a table, lines of JSON or Parquet",
 		Long: `dissect reads a capture file (pcap or pcapng, also gzip or zstd; - is standard input) and writes a call a line, with the
 fields of Kubeshark's format=full, or with --connections a connection a line with its tcp_metrics. At the end it says on
-standard error what was read, decoded, lost and given up. Memory is bounded by the open connections, not by the file.`,
-		Example: "  devloop dissect x.pcapng -o jsonl\n  tcpdump -i any -w - | devloop dissect - -o jsonl",
+standard error what was read, decoded, lost and given up. Memory is bounded by the open connections, not by the file.
+With -o parquet the rows have the columns of a snapshot's tables (docs/files.md).`,
+		Example: "  devloop dissect x.pcapng -o jsonl\n  tcpdump -i any -w - | devloop dissect - -o jsonl\n  devloop dissect x.pcapng -o parquet > calls.parquet",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := r.bounded(cmd.Context())
@@ -44,21 +48,30 @@ standard error what was read, decoded, lost and given up. Memory is bounded by t
 			lazyCollection()
 			out := bufio.NewWriterSize(r.out, 1<<16)
 			rows := &rowWriter{filter: f, connections: connections}
+			finish := func() error { return nil }
 			switch r.output {
 			case "jsonl", "json":
 				e := json.NewEncoder(out)
 				e.SetEscapeHTML(false)
 				rows.write = e.Encode
+			case "parquet":
+				rows.write, finish = parquetRows(out, connections)
+				rows.whole = true
 			default:
 				rows.write = table(out, connections)
 			}
+			defer r.progress(rows)()
 			o := store.FileOptions{}
 			if !raw {
 				o.Redactor = redact.New(key(), redact.Options{})
 			}
 			o.Dissect.OnCall, o.Dissect.OnConnection = rows.call, rows.connection
 			account, err := store.StreamFile(ctx, args[0], os.Stdin, o)
-			if err = errors.Join(err, rows.err, out.Flush()); err != nil {
+			err = errors.Join(err, rows.err, finish())
+			if err == nil || rows.written.Load() > 0 { // of what is no capture, nothing comes out
+				err = errors.Join(err, out.Flush())
+			}
+			if err != nil {
 				return badCapture(ctx, err)
 			}
 			if !r.quiet {
@@ -96,12 +109,18 @@ func key() []byte {
 type rowWriter struct {
 	filter      *filter.Filter
 	connections bool
+	whole       bool // write wants calls as they are, not their JSON form
 	write       func(any) error
+	written     atomic.Int64
 	err         error
 }
 
 func (w *rowWriter) call(c *traffic.Call) {
 	if !w.connections && w.selects(&filter.Row{Call: c}) {
+		if w.whole {
+			w.row(c)
+			return
+		}
 		w.row(c.Full())
 	}
 }
@@ -121,9 +140,67 @@ func (w *rowWriter) selects(row *filter.Row) bool {
 }
 
 func (w *rowWriter) row(v any) {
+	w.written.Add(1)
 	if err := w.write(v); err != nil && w.err == nil {
 		w.err = fmt.Errorf("write a row: %w", err)
 	}
+}
+
+// parquetRows writes rows as Parquet while they come. finish writes the end of the file, which holds its schema.
+func parquetRows(out io.Writer, connections bool) (write func(any) error, finish func() error) {
+	if connections {
+		return pump(func(rows iter.Seq[*traffic.Connection]) error { return store.WriteConnections(unclosed{out}, rows) })
+	}
+	return pump(func(rows iter.Seq[*traffic.Call]) error { return store.WriteCalls(unclosed{out}, rows) })
+}
+
+// pump turns a function that pulls rows into one that is handed them.
+func pump[T any](run func(iter.Seq[T]) error) (write func(any) error, finish func() error) {
+	rows, ended := make(chan T, 64), make(chan error, 1)
+	go func() {
+		ended <- run(func(yield func(T) bool) {
+			for row := range rows {
+				if !yield(row) {
+					break
+				}
+			}
+		})
+		for range rows { // what comes after a failure is dropped: finish tells of it
+		}
+	}()
+	return func(v any) error { rows <- v.(T); return nil }, func() error { close(rows); return <-ended }
+}
+
+// unclosed keeps standard output open.
+type unclosed struct{ io.Writer }
+
+// Close does nothing.
+func (unclosed) Close() error { return nil }
+
+// progress says every second how far it is, to people at a terminal.
+func (r *root) progress(rows *rowWriter) (stop func()) {
+	f, ok := r.err.(*os.File)
+	if !ok || r.quiet {
+		return func() {}
+	}
+	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return func() {}
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				r.say("… %d rows", rows.written.Load())
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
 }
 
 // table writes rows in columns of fixed width: a stream has no end to measure columns by.

@@ -59,7 +59,7 @@ func (r *root) tree() *cobra.Command {
 	}
 	f := c.PersistentFlags()
 	f.StringVar(&r.workspace, "workspace", "", "folder of devloop.yaml; the nearest one upwards by default")
-	f.StringVarP(&r.output, "output", "o", "text", "text, json or jsonl")
+	f.StringVarP(&r.output, "output", "o", "text", "text, json or jsonl (dissect also parquet)")
 	f.StringVar(&r.colour, "color", "auto", "auto, always or never")
 	f.BoolVarP(&r.quiet, "quiet", "q", false, "no progress on standard error")
 	f.DurationVar(&r.timeout, "timeout", 0, "give up after this time, exit code 124")
