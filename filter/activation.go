@@ -101,6 +101,8 @@ func (a *Activation) value(f *Field) ref.Val {
 		return a.absent(f, &a.unanswered)
 	case ok:
 		return v
+	case a.mode == ModeFilter && f.number != nil:
+		return v // a number may have one that says that there is none
 	case a.mode == ModeFilter:
 		return f.zero
 	}

@@ -13,7 +13,7 @@ func grpcSection() section {
 			Doc: "service that was called, with its package", Example: `grpc_service == "shop.v1.Cart"`},
 			ofGRPC(func(g *traffic.GRPC) string { return g.Service })),
 		number(Field{Name: "grpc_status", JSON: "grpc.status", Aliases: []string{"rpc.grpc.status_code", "grpc.status_code"}, Column: "grpc_status", Response: true,
-			Doc: "status of the call: 0 is OK, 14 UNAVAILABLE; calls without one in their trailers have none", Example: `grpc && grpc_status == 14`}, grpcStatus),
+			Doc: "status of the call: 0 is OK, 14 UNAVAILABLE; -1 for calls that did not get one", Example: `grpc && grpc_status == 14`}, grpcStatus),
 		text(Field{Name: "grpc_message", JSON: "grpc.message", Column: "grpc_message", Response: true, Doc: "message that came with the status",
 			Example: `grpc_message.contains("deadline")`}, ofGRPCAnswer(func(g *traffic.GRPC) string { return g.Message })),
 		number(Field{Name: "grpc_request_messages", Request: true, JSON: "grpc.req_messages", Column: "grpc_request_messages",

@@ -35,6 +35,9 @@ func TestGRPC(t *testing.T) {
 		{`grpc`, plain, false},
 		{`http && !grpc && grpc_method == "" && grpc_status == 0`, plain, true},
 		{`grpc && grpc_status > 0`, lost, false},
+		{`grpc && grpc_status == 0`, lost, false},
+		{`grpc && (0 == grpc_status || grpc_status + 0 == 0)`, lost, false},
+		{`grpc && grpc_status == -1`, lost, true},
 		{`has(grpc_status)`, lost, false},
 		{`unknown_headers > 0 && !pushed && http_reset == ""`, joined, true},
 	} {
