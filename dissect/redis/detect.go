@@ -32,7 +32,7 @@ func detect(b []byte) protocol.Verdict {
 			return whole(b)
 		}
 		return fromServer(plausible(b))
-	case 'P', 'I', 'M', 'G', 'S', 'H', 'L', 'C', 'D', 'E', 'K', 'p', 'i':
+	case 'A', 'P', 'I', 'M', 'G', 'S', 'H', 'L', 'C', 'D', 'E', 'K', 'p', 'i':
 		return detectInline(b)
 	}
 	return protocol.No
@@ -108,6 +108,9 @@ func detectArray(b []byte) protocol.Verdict {
 				return protocol.FromClient
 			}
 		}
+		if int64(len(b)-at) < size+2 && len(b) < 2048 {
+			return protocol.Undecided
+		}
 		if int64(len(b)-at) < size+2 {
 			break // a subscription with a very long channel
 		}
@@ -160,32 +163,41 @@ func detectStatus(b []byte) protocol.Verdict {
 	return verdict
 }
 
-// inlineCommands are believed without RESP around them; lower-case get and set are memcached's.
+// inlineCommands are thought possible without RESP around them; lower-case get and set are memcached's.
 var inlineCommands = []string{"PING", "INFO", "MONITOR", "GET", "SET", "DBSIZE", "HGETALL", "HGET", "LRANGE", "CONFIG", "CLIENT", "COMMAND", "SELECT",
-	"EXISTS", "DEL", "INCR", "KEYS", "SUBSCRIBE", "PSUBSCRIBE", "ping", "info"}
+	"EXISTS", "DEL", "INCR", "KEYS", "AUTH", "SUBSCRIBE", "PSUBSCRIBE", "ping", "info"}
 
+// detectInline never says yes: many protocols have a line that reads PING. While all lines could be Redis's they are kept,
+// and the server's answer decides.
 func detectInline(b []byte) protocol.Verdict {
-	end := bytes.IndexByte(b, '\n')
-	line := b
-	if end >= 0 {
-		line = bytes.TrimRight(b[:end], "\r")
+	if len(b) > 1024 {
+		return protocol.No
 	}
+	for len(b) > 0 {
+		end := bytes.IndexByte(b, '\n')
+		if end < 0 {
+			return could(b)
+		}
+		line, crlf := bytes.CutSuffix(b[:end], []byte("\r"))
+		name, _, _ := bytes.Cut(line, []byte(" "))
+		c, known := lookup(name)
+		if !crlf || !known || !c.takes(len(bytes.Fields(line))) || could(line) == protocol.No {
+			return protocol.No
+		}
+		b = b[end+1:]
+	}
+	return protocol.Undecided
+}
+
+// could says whether a line, perhaps cut, may be an inline command.
+func could(line []byte) protocol.Verdict {
+	line = bytes.TrimSuffix(line, []byte("\r"))
 	name, rest, spaced := bytes.Cut(line, []byte(" "))
 	for _, w := range inlineCommands {
-		if end < 0 && !spaced {
-			if strings.HasPrefix(w, strings.TrimRight(string(name), "\r")) {
-				return protocol.Undecided
-			}
-			continue
-		}
-		if string(name) != w {
-			continue
-		}
-		if c := commands()[strings.ToUpper(w)]; end >= 0 && c.takes(len(bytes.Fields(line))) && plain(rest) && !bytes.HasPrefix(rest, []byte("/")) &&
-			!bytes.HasPrefix(rest, []byte(":")) && !bytes.Contains(rest, []byte(" HTTP/")) {
-			return protocol.FromClient
-		}
-		if end < 0 && len(b) < 512 && plain(rest) {
+		switch {
+		case !spaced && strings.HasPrefix(w, string(name)):
+			return protocol.Undecided
+		case string(name) == w && plain(rest) && !bytes.HasPrefix(rest, []byte("/")) && !bytes.HasPrefix(rest, []byte(":")) && !bytes.HasPrefix(rest, []byte("{")):
 			return protocol.Undecided
 		}
 	}
