@@ -58,7 +58,8 @@ func gravity(r *filter.Row) int64 {
 			class = 4
 		case c.Protocol == traffic.ProtoHTTP && c.Status >= 500:
 			class = 3
-		case c.Protocol == traffic.ProtoHTTP && c.Status >= 400, c.Protocol == traffic.ProtoDNS && c.Status != 0, c.Redis != nil && c.Redis.Error != "":
+		case c.Protocol == traffic.ProtoHTTP && c.Status >= 400, c.Protocol == traffic.ProtoDNS && c.Status != 0, c.Redis != nil && c.Redis.Error != "",
+			c.PostgreSQL != nil && c.PostgreSQL.SQLState != "":
 			class = 2
 		}
 		if slowness = c.Latency(); slowness == 0 && c.State != traffic.StateOpen {
@@ -108,6 +109,8 @@ func describeCall(c *traffic.Call) string {
 		switch {
 		case c.DNS != nil && c.DNS.RCode != "":
 			b.WriteString(" " + c.DNS.RCode)
+		case c.PostgreSQL != nil && c.PostgreSQL.SQLState != "":
+			b.WriteString(" " + clean(c.PostgreSQL.SQLState+" "+c.PostgreSQL.Message, 80))
 		case c.Redis != nil && c.Redis.Error != "":
 			b.WriteString(" " + clean(c.Redis.Error, 80))
 		case c.Status != 0:

@@ -108,7 +108,8 @@ func (w *world) connectionLoss(s scope, l *loss) {
 
 // hidesCalls reports whether a call that on asks for could lie behind a connection's encryption.
 func (w *world) hidesCalls(on *filter.Filter, c *traffic.Connection) bool {
-	return on.Could(&c.Src, &c.Dst, traffic.ProtoHTTP) || on.Could(&c.Src, &c.Dst, traffic.ProtoRedis) || c.Dst.Port == 853 && on.Could(&c.Src, &c.Dst, traffic.ProtoDNS)
+	return on.Could(&c.Src, &c.Dst, traffic.ProtoHTTP) || on.Could(&c.Src, &c.Dst, traffic.ProtoRedis) ||
+		on.Could(&c.Src, &c.Dst, traffic.ProtoPostgreSQL) || c.Dst.Port == 853 && on.Could(&c.Src, &c.Dst, traffic.ProtoDNS)
 }
 
 // protocolOf is what is known of a connection for [filter.Filter.Could].

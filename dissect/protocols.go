@@ -4,6 +4,7 @@ import (
 	"github.com/devloop-io/devloop/dissect/dns"
 	"github.com/devloop-io/devloop/dissect/http1"
 	"github.com/devloop-io/devloop/dissect/http2"
+	"github.com/devloop-io/devloop/dissect/postgresql"
 	"github.com/devloop-io/devloop/dissect/protocol"
 	"github.com/devloop-io/devloop/dissect/redis"
 	"github.com/devloop-io/devloop/dissect/tls"
@@ -14,6 +15,7 @@ var protocols = []protocol.Protocol{
 	http1.Protocol,
 	http2.Protocol,
 	tls.Protocol,
+	postgresql.Protocol,
 	redis.Protocol,
 	dns.OverTCP,
 	dns.OverUDP,

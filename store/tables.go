@@ -82,6 +82,9 @@ func weight(c *traffic.Call) int {
 	if h := c.HTTP; h != nil {
 		n += len(h.RequestBody) + len(h.ResponseBody) + h.RequestHeadersSize + h.ResponseHeadersSize
 	}
+	if p := c.PostgreSQL; p != nil {
+		n += len(p.Query) + len(p.Fingerprint) + len(p.Message) + 64*len(p.Arguments)
+	}
 	if d := c.Redis; d != nil {
 		n += len(d.Reply)
 		for _, a := range d.Args {

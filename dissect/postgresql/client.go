@@ -132,12 +132,13 @@ func (p *Parser) release(h protocol.Host, at protocol.Mark) {
 		if x.Call == nil {
 			continue
 		}
-		x.Call.State, x.Call.End = traffic.StateOpen, at.Time
-		if x.Tagged {
-			x.Call.State, x.Call.End = traffic.StateComplete, 0
-		}
-		if x.Kind == kindHalf {
+		switch {
+		case x.Kind == kindHalf:
 			x.Call.State = traffic.StateHalf
+		case x.Tagged:
+			x.Call.State = traffic.StateComplete
+		default:
+			x.Call.State, x.Call.End = traffic.StateOpen, max(at.Time, x.Request.Last.Time, x.Answer.Last.Time)
 		}
 		p.emit(h, x)
 	}

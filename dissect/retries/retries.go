@@ -60,7 +60,21 @@ func Failed(c *traffic.Call) bool {
 		if c.Protocol == traffic.ProtoDNS {
 			return c.Status == 2 // SERVFAIL
 		}
+		if p := c.PostgreSQL; p != nil {
+			return transient(p.SQLState)
+		}
 		return c.Status >= 500 || c.Status == 429 || c.Status == 408 || c.Status == 425
+	}
+	return false
+}
+
+// transient reports whether a SQLSTATE asks to try again: serialization failures and deadlocks (class 40), too few
+// resources (53), a server that stops or starts (57P0x), a broken connection (08).
+func transient(state string) bool {
+	for _, class := range []string{"40", "53", "57P0", "08"} {
+		if strings.HasPrefix(state, class) {
+			return true
+		}
 	}
 	return false
 }
@@ -89,6 +103,9 @@ func (g *grouping) key(c *traffic.Call) uint64 {
 		parts = append(parts, "trace", c.TraceID)
 	case g.trusted(c, id): // handed on through the services, it covers all calls of one user's request
 		parts = append(parts, "id", id)
+	}
+	if p := c.PostgreSQL; p != nil {
+		return g.hash(append(append(parts, p.Query), p.Arguments...), nil)
 	}
 	if c.Redis != nil {
 		return g.hash(append(parts, c.Redis.Args...), nil)
