@@ -114,6 +114,9 @@ func (w *world) hidesCalls(on *filter.Filter, c *traffic.Connection) bool {
 
 // protocolOf is what is known of a connection for [filter.Filter.Could].
 func protocolOf(c *traffic.Connection) string {
+	if c.L7 == traffic.ProtoPostgreSQL && c.Encrypted > 0 { // an SSLRequest led to TLS
+		return c.Proto
+	}
 	if c.L7 != "" && c.L7 != traffic.ProtoUnknown {
 		return c.L7
 	}

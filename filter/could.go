@@ -150,8 +150,6 @@ func (e *ends) l7(f *Field, name string) ref.Val {
 		return types.False
 	case e.proto == traffic.ProtoHTTP || e.proto == traffic.ProtoDNS || e.proto == traffic.ProtoRedis:
 		return types.Bool(e.proto == name)
-	case e.proto == traffic.ProtoPostgreSQL && name == traffic.ProtoTLS: // an SSLRequest leads there
-		return f.unknown
 	case e.proto == traffic.ProtoOther:
 		return types.False
 	case e.proto == "udp" && name != traffic.ProtoDNS:

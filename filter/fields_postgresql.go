@@ -91,11 +91,13 @@ func unknownSQL(c *traffic.Call, f *Field) bool {
 	return f.Name == "postgresql_query" || f.Name == "postgresql_fingerprint" || f.Name == "path"
 }
 
-// postgresql says whether the row is a PostgreSQL call. Its connections may go on as TLS.
+// postgresql says whether the row is a PostgreSQL call.
 func (e *ends) postgresql(f *Field) ref.Val {
-	switch e.proto {
-	case "", "tcp", traffic.ProtoUnknown, traffic.ProtoTLS, traffic.ProtoPostgreSQL:
-		if e.kind == Calls {
+	if e.kind == Calls {
+		switch e.proto {
+		case traffic.ProtoPostgreSQL:
+			return types.True
+		case "", "tcp", traffic.ProtoUnknown, traffic.ProtoTLS: // behind TLS could be anything
 			return f.unknown
 		}
 	}
