@@ -58,6 +58,8 @@ func malformed(kind string) refusal { return refusal{kind: kind, malformed: true
 // decode finds the datagram in a packet. It allocates nothing.
 //
 //	Ethernet │ 802.1Q … │ IPv4/IPv6 │ extension headers │ TCP/UDP
+//
+// Tunnels are opened by unwrap.
 func decode(p *traffic.Packet, out *datagram, frag *fragment) refusal {
 	b, wire := p.Data, p.Length
 	if wire < len(b) {
@@ -124,8 +126,8 @@ func decodeEther(kind uint16, b []byte, wire int, out *datagram, frag *fragment)
 		if len(b) < 8 {
 			return malformed("pppoe")
 		}
-		if proto := binary.BigEndian.Uint16(b[6:]); proto == 0x0021 || proto == 0x0057 {
-			return decodeIP(b[8:], wire-8, out, frag)
+		if r := decodePPP(b[6:], wire-6, out, frag); r.kind != "ppp" {
+			return r
 		}
 		return ignored("pppoe")
 	}

@@ -92,12 +92,17 @@ func (d *Dissector) Packet(p *traffic.Packet, ifc *traffic.Interface) {
 	var dg datagram
 	var f fragment
 	r := decode(p, &dg, &f)
-	if r.kind == "fragment" {
-		if !d.reassemble(&dg, &f, p.Time) {
+	if r.kind != "" || dg.proto == protoUDP {
+		whole, tunnels := true, 0
+		if r, tunnels, whole = d.unwrap(p, &dg, &f, r); !whole {
 			d.account.Decoded++
 			return
 		}
-		r = transport(dg.proto, &dg)
+		if tunnels > 0 { // the interface is the tunnel's end, not the inner packet's
+			inner := *p
+			inner.Direction = traffic.DirectionUnknown
+			p, ifc = &inner, nil
+		}
 	}
 	switch {
 	case r.malformed:

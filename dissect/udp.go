@@ -16,11 +16,6 @@ func (d *Dissector) udp(p *traffic.Packet, ifc *traffic.Interface, dg *datagram)
 	}
 	d.account.Decoded++
 	sport, dport := binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
-	if sport == 4789 || dport == 4789 {
-		d.account.Ignored["vxlan"]++
-	} else if dport == 6081 {
-		d.account.Ignored["geneve"]++
-	}
 	length := int(binary.BigEndian.Uint16(b[4:])) - 8
 	if length < 0 || length > dg.wire-8 { // 0 is allowed for jumbograms and by offload
 		length = dg.wire - 8

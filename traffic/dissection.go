@@ -14,7 +14,7 @@ type Account struct {
 	Packets       uint64            `json:"packets"`          // read
 	Bytes         uint64            `json:"bytes"`
 	Decoded       uint64            `json:"decoded"`                  // packets that belong to a TCP or UDP connection
-	Ignored       map[string]uint64 `json:"ignored,omitempty"`        // packets of other kinds: arp, icmp, …
+	Ignored       map[string]uint64 `json:"ignored,omitempty"`        // packets of other kinds: arp, icmp, …; tunnel:<kind> are outer packets, whose inner ones are read
 	Malformed     map[string]uint64 `json:"malformed,omitempty"`      // packets whose headers do not parse, by where
 	Dropped       uint64            `json:"dropped"`                  // packets that the source lost
 	Lost          []FlowLoss        `json:"lost,omitempty"`           // the same by flow, as far as known
