@@ -3,6 +3,7 @@ package dissect_test
 import (
 	"bufio"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -28,6 +29,7 @@ type truth struct {
 	Codes2 []int               `json:"http2_status"`
 	DNS    [][2]any            `json:"dns"`
 	SNI    []string            `json:"sni"`
+	Redis  []string            `json:"redis"` // texts, in hexadecimal
 	TCP    map[string]tcpTruth `json:"tcp"`
 }
 
@@ -49,7 +51,7 @@ type tcpTruth struct {
 
 // floors are what was reached over all captures: they only ever rise. testdata/known.txt names the captures that lack
 // something and says why; any other that lacks anything fails.
-var floors = map[string]float64{"http": 0.955, "http_status": 0.958, "http2": 1, "http2_status": 0.9, "dns": 0.988, "sni": 0.712}
+var floors = map[string]float64{"http": 0.955, "http_status": 0.958, "http2": 1, "http2_status": 0.9, "dns": 0.988, "sni": 0.712, "redis": 0.999}
 
 // TestTruth compares what is found in foreign captures with what tshark finds in them.
 func TestTruth(t *testing.T) {
@@ -169,6 +171,10 @@ func (w *truth) lists() map[string][]string {
 		out["dns"] = append(out["dns"], name)
 	}
 	out["sni"] = w.SNI
+	for _, x := range w.Redis {
+		b, _ := hex.DecodeString(x)
+		out["redis"] = append(out["redis"], strings.ToLower(string(b)))
+	}
 	return out
 }
 
@@ -200,9 +206,30 @@ func summarise(calls []*traffic.Call) map[string][]string {
 			}
 		case traffic.ProtoTLS:
 			out["sni"] = append(out["sni"], c.Path)
+		case traffic.ProtoRedis:
+			for _, text := range redisTexts(c) {
+				out["redis"] = append(out["redis"], strings.ToLower(text))
+			}
 		}
 	}
 	return out
+}
+
+// redisTexts are the texts of a command and of its reply.
+func redisTexts(c *traffic.Call) []string {
+	texts := append([]string{c.Method}, c.Redis.Args...)
+	if c.Redis.Type == "string" {
+		return append(texts, c.Redis.Reply)
+	}
+	for d := json.NewDecoder(strings.NewReader(c.Redis.Reply)); ; {
+		token, err := d.Token()
+		if err != nil {
+			return texts
+		}
+		if text, ok := token.(string); ok {
+			texts = append(texts, text)
+		}
+	}
 }
 
 // subtract is want without got, as multisets.
