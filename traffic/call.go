@@ -78,7 +78,21 @@ type Call struct {
 	SpanID      string       `json:"span_id,omitempty"`   // the caller's span: parent of the work
 	Iteration   string       `json:"iteration,omitempty"` // from the exercise, when it reached this call
 	Revision    string       `json:"revision,omitempty"`  // "r7" when both ends ran r7's builds
+
+	// What follows follows from all calls of a window together: see dissect/derive.
+	Parent           string `json:"parent,omitempty"`            // ID of the call that the client was serving when it made this one
+	ParentBy         string `json:"parent_by,omitempty"`         // trace or nesting
+	ParentCandidates int    `json:"parent_candidates,omitempty"` // calls that could be the parent; the parent is sure when it is 1
+	Depth            int    `json:"depth,omitempty"`             // ancestors
+	SelfNS           int64  `json:"self_ns,omitempty"`           // latency less the time that children took; of complete calls
+	Route            string `json:"route,omitempty"`             // HTTP: the path with {id} for what varies
 }
+
+// Values of [Call.ParentBy].
+const (
+	ByTrace   = "trace"   // the parent carried the same trace to the caller
+	ByNesting = "nesting" // the caller was serving the parent meanwhile
+)
 
 // Latency is first request byte to last response byte in nanoseconds, 0 without a response.
 func (c *Call) Latency() int64 {
