@@ -216,6 +216,16 @@ var http2Scenarios = map[string]func(m *maker){
 		m.send(1, s.take(), 1400)
 		m.close(0)
 	},
+	"grpc_web": func(m *maker) {
+		c, s := begin2(m)
+		c.headers(1, false, ":method", "POST", ":scheme", "http", ":path", "/shop.v1.Cart/Add", ":authority", "cart", "content-type", "application/grpc-web+proto")
+		c.framer.WriteData(1, true, []byte("\x00\x00\x00\x00\x03abc"))
+		m.send(0, c.take(), 1400)
+		s.headers(1, false, ":status", "200", "content-type", "application/grpc-web+proto")
+		s.framer.WriteData(1, true, []byte("\x00\x00\x00\x00\x01x\x80\x00\x00\x00\x26grpc-status: 5\r\ngrpc-message: no%20tea"))
+		m.send(1, s.take(), 1400)
+		m.close(0)
+	},
 	"grpc_trailers_only": func(m *maker) {
 		c, s := begin2(m)
 		call := func(id uint32, more ...string) {
@@ -331,4 +341,31 @@ func FuzzHTTP2(f *testing.F) {
 			split(t, m.packets, nil, len(m.packets)/2)
 		}
 	})
+}
+
+// BenchmarkGRPC dissects unary calls as Google's client and server send them.
+func BenchmarkGRPC(b *testing.B) {
+	const calls = 2000
+	m := newMaker()
+	c, s := begin2(m)
+	for i := range calls {
+		id := uint32(2*i + 1)
+		c.headers(id, false, ":method", "POST", ":scheme", "http", ":path", "/shop.v1.Cart/Add", ":authority", "cart:8080", "content-type", "application/grpc",
+			"user-agent", "grpc-go/1.85.0", "te", "trailers", "grpc-timeout", []string{"59999m", "59998m", "59997m"}[i%3])
+		c.framer.WriteData(id, true, append([]byte{0, 0, 0, 0, 100}, make([]byte, 100)...))
+		m.send(0, c.take(), 1400)
+		s.headers(id, false, ":status", "200", "content-type", "application/grpc")
+		s.framer.WriteData(id, false, append([]byte{0, 0, 0, 1, 144}, make([]byte, 400)...))
+		s.headers(id, true, "grpc-status", "0", "grpc-message", "")
+		m.send(1, s.take(), 1400)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		n := 0
+		feed(dissect.New(dissect.Options{OnCall: func(*traffic.Call) { n++ }}), m.packets, nil)
+		if n != calls {
+			b.Fatalf("%d calls, want %d", n, calls)
+		}
+	}
+	b.ReportMetric(float64(calls)*float64(b.N)/b.Elapsed().Seconds(), "calls/s")
 }

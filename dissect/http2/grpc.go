@@ -123,3 +123,29 @@ func (x *stream) count() {
 		g.RequestMessages, g.ResponseMessages = x.Messages[0].Count, x.Messages[1].Count
 	}
 }
+
+// webTrailers reads the status of a gRPC-Web call, whose trailers are the last message of the body.
+func (x *stream) webTrailers() {
+	g := x.Call.GRPC
+	if g == nil || g.Status >= 0 || x.Call.HTTP.ResponseBodyCut {
+		return
+	}
+	b := x.Call.HTTP.ResponseBody
+	for len(b) >= 5 {
+		n := uint64(binary.BigEndian.Uint32(b[1:]))
+		if n > uint64(len(b)-5) {
+			return
+		}
+		if b[0]&0x80 != 0 {
+			var fields []field
+			for line := range strings.Lines(string(b[5 : 5+n])) {
+				if name, value, ok := strings.Cut(line, ":"); ok {
+					fields = append(fields, field{strings.ToLower(name), strings.TrimSpace(value)})
+				}
+			}
+			readStatus(g, fields)
+			return
+		}
+		b = b[5+n:]
+	}
+}

@@ -37,6 +37,7 @@ type Parser struct {
 	Leave   bool     // the client has closed its half
 
 	near    int // where the last stream was found
+	free    []*stream
 	scratch []field
 }
 

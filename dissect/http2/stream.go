@@ -42,7 +42,14 @@ func (p *Parser) add(h protocol.Host, id uint32) *stream {
 		p.emit(h, x)
 	}
 	both := &callAndHTTP{}
-	x := &stream{ID: id, Call: &both.call}
+	var x *stream
+	if n := len(p.free); n > 0 {
+		x, p.free = p.free[n-1], p.free[:n-1]
+		*x = stream{}
+	} else {
+		x = &stream{}
+	}
+	x.ID, x.Call = id, &both.call
 	x.Call.HTTP = &both.http
 	x.Call.Protocol = traffic.ProtoHTTP
 	x.Call.Index = h.NextCall()
@@ -70,7 +77,7 @@ func (p *Parser) find(id uint32) *stream {
 	return nil
 }
 
-// emit hands out a stream's call and forgets the stream.
+// emit hands out a stream's call and forgets the stream, which must not be used any more.
 func (p *Parser) emit(h protocol.Host, x *stream) {
 	for i, y := range p.Streams {
 		if y == x {
@@ -82,6 +89,9 @@ func (p *Parser) emit(h protocol.Host, x *stream) {
 		}
 	}
 	h.Emit(x.Call, &x.Request, &x.Response)
+	if x.Call = nil; len(p.free) < 8 {
+		p.free = append(p.free, x)
+	}
 }
 
 func (x *stream) span(from protocol.Side) *protocol.Span {
@@ -258,6 +268,7 @@ func (x *stream) decode(h protocol.Host) {
 func (p *Parser) complete(h protocol.Host, x *stream) {
 	x.settle(traffic.StateComplete)
 	x.decode(h)
+	x.webTrailers()
 	p.emit(h, x)
 }
 
