@@ -412,6 +412,12 @@ func (p *Parser) emit(h protocol.Host, x *item) {
 		pg.Success = false
 	}
 	c.Method = pg.Command
+	if begin := x.Request.First.Time; x.Request.Seen { // captures shuffle packets: nothing is answered before it is asked
+		x.Answer.First.Time, x.Answer.Last.Time = max(x.Answer.First.Time, begin), max(x.Answer.Last.Time, begin)
+		if c.End != 0 {
+			c.End = max(c.End, begin)
+		}
+	}
 	h.Emit(c, &x.Request, &x.Answer)
 }
 
