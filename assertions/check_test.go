@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 
+	"github.com/devloop-io/devloop/dissect/derive"
 	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -180,6 +181,7 @@ type shortCall struct {
 	PID                    uint32 // of the client
 	Port                   uint16
 	Size                   int64
+	Fingerprint            string  // of a query: the call is PostgreSQL's
 	Cut                    bool    // the request's later headers are missing
 	Repeat                 int     // so many alike,
 	Every                  float64 // so many ms apart,
@@ -302,6 +304,7 @@ func inputOf(t *testing.T, a *txtar.Archive) Input {
 			t.Fatal(err)
 		}
 	}
+	derive.All(d.Calls)
 	in := Input{Dissection: d, WindowStart: at(0), WindowEnd: at(60_000)}
 	if text := fileOf(a, "input.json"); text != "" {
 		var x shortInput
@@ -348,6 +351,9 @@ func callOf(x shortCall, k int) *traffic.Call {
 		Status: x.Status, Background: x.Background, TraceID: x.Trace, SpanID: x.Span, ResponseSize: x.Size, HTTP: &traffic.HTTP{Version: "1.1"}}
 	if x.Proto != "" {
 		c.Protocol, c.HTTP = x.Proto, nil
+	}
+	if x.Fingerprint != "" {
+		c.PostgreSQL = &traffic.PostgreSQL{Command: "SELECT", Query: x.Fingerprint, Fingerprint: x.Fingerprint, Success: true}
 	}
 	if c.Method == "" && x.State != string(traffic.StateHalf) {
 		c.Method = "GET"

@@ -3,12 +3,14 @@ package assertions
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"strconv"
 	"time"
 
 	"cel.dev/cel-go/cel"
 
+	"github.com/devloop-io/devloop/dissect/derive"
 	"github.com/devloop-io/devloop/filter"
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -217,9 +219,9 @@ func callsPer(s *selection, t *term) (result, error) {
 	for _, p := range parents {
 		byParent[p] = &group{key: fmt.Sprintf("%012d", p), rows: []int{p}}
 	}
-	everyParent := merge(parents, parentsOpen)
+	causes := s.causes(merge(parents, parentsOpen))
 	count := func(child int, sure bool) {
-		candidates := s.causes(everyParent, child)
+		candidates := causes(child)
 		for _, p := range candidates {
 			g := byParent[p]
 			if g == nil { // whether it is a parent at all is not known
@@ -251,44 +253,29 @@ func callsPer(s *selection, t *term) (result, error) {
 	return r, nil
 }
 
-// causes are the parents whose server could have made a child call: it was made by the parent's server while the parent
-// was being answered, and their traces agree where both carry one.
-func (s *selection) causes(parents []int, child int) []int {
-	c := s.rows[child].Call
-	if c == nil {
-		return nil
-	}
-	var all []int
+// causes finds the rows among parents whose server could have made the call of a row.
+func (s *selection) causes(parents []int) func(child int) []int {
+	row := make(map[*traffic.Call]int, len(parents))
+	var calls []*traffic.Call
 	for _, i := range parents {
-		p := s.rows[i].Call
-		if p == nil || p == c || p.Start > c.Start || s.ends(i) < c.Start || !sameWorkload(&p.Dst, &c.Src) {
-			continue
+		if c := s.rows[i].Call; c != nil {
+			row[c] = i
+			calls = append(calls, c)
 		}
-		if p.TraceID != "" && c.TraceID != "" && p.TraceID != c.TraceID {
-			continue
-		}
-		all = append(all, i)
 	}
-	if c.TraceID == "" {
+	index := derive.NewCauses(calls)
+	return func(child int) []int {
+		c := s.rows[child].Call
+		if c == nil {
+			return nil
+		}
+		var all []int
+		for p := range index.Of(c) {
+			all = append(all, row[p])
+		}
+		slices.Sort(all)
 		return all
 	}
-	var traced []int
-	for _, i := range all {
-		if s.rows[i].Call.TraceID == c.TraceID {
-			traced = append(traced, i)
-		}
-	}
-	if len(traced) > 0 {
-		return traced
-	}
-	return all
-}
-
-func sameWorkload(a, b *traffic.Endpoint) bool {
-	if a.Name() != "" && b.Name() != "" {
-		return a.Name() == b.Name() && a.Namespace == b.Namespace
-	}
-	return a.IP == b.IP
 }
 
 func durationOf(ns int64) time.Duration { return time.Duration(ns) }

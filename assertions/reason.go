@@ -224,7 +224,7 @@ func (o *outcome) doubt(lost *loss) (reason string, more int) {
 			}
 		}
 	}
-	unasked, beheaded, unanswered := o.bySight(unique(open))
+	unasked, beheaded, unanswered, orphaned := o.bySight(unique(open))
 	if len(unanswered) > 0 {
 		clauses = append(clauses, fmt.Sprintf("%s have no whole answer, so what expect asks of their responses is not known", o.share(unanswered, len(o.s.rows))))
 	}
@@ -233,6 +233,9 @@ func (o *outcome) doubt(lost *loss) (reason string, more int) {
 	}
 	if len(beheaded) > 0 {
 		clauses = append(clauses, fmt.Sprintf("of %s the capture lacks headers, so what expect asks of these is not known", o.share(beheaded, len(o.s.rows))))
+	}
+	if len(orphaned) > 0 {
+		clauses = append(clauses, fmt.Sprintf("%s have several calls that could be their parent, which neither trace nor time tells apart", o.share(orphaned, len(o.s.rows))))
 	}
 	if lost != nil {
 		clauses = append(clauses, "the capture is incomplete where this check looks: "+lost.String())
@@ -243,19 +246,21 @@ func (o *outcome) doubt(lost *loss) (reason string, more int) {
 	return strings.Join(dedupe(clauses), "; "), more
 }
 
-// bySight tells rows whose requests or headers were not captured from those that lack answers.
-func (o *outcome) bySight(open []int) (unasked, beheaded, unanswered []int) {
+// bySight tells rows whose requests, headers or parents are not known from those that lack answers.
+func (o *outcome) bySight(open []int) (unasked, beheaded, unanswered, orphaned []int) {
 	for _, i := range open {
 		switch c := o.s.rows[i].Call; {
 		case c != nil && !c.Asked():
 			unasked = append(unasked, i)
 		case c != nil && c.State == traffic.StateComplete && c.HTTP != nil && (c.HTTP.RequestHeadersCut || c.HTTP.ResponseHeadersCut):
 			beheaded = append(beheaded, i)
+		case c != nil && c.State == traffic.StateComplete && c.ParentCandidates > 1:
+			orphaned = append(orphaned, i)
 		default:
 			unanswered = append(unanswered, i)
 		}
 	}
-	return unasked, beheaded, unanswered
+	return unasked, beheaded, unanswered, orphaned
 }
 
 func (o *outcome) undecidedText() string {

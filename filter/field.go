@@ -31,6 +31,7 @@ type Field struct {
 	Get func(*Row) (ref.Val, bool)
 
 	echoed  bool            // answers repeat it: DNS answers carry the question
+	parent  bool            // it follows from which call the parent is, which may not be sure
 	head    head            // it follows from the headers of the request or response, which may be cut
 	end     int             // srcEnd, dstEnd, bothEnd: it follows from who the ends are
 	applies func(*Row) bool // false: this row can never have it; nil: all rows of Rows can

@@ -12,6 +12,7 @@ import (
 
 	"github.com/devloop-io/devloop/capture/pcapfile"
 	"github.com/devloop-io/devloop/dissect"
+	"github.com/devloop-io/devloop/dissect/derive"
 	"github.com/devloop-io/devloop/dissect/retries"
 	"github.com/devloop-io/devloop/traffic"
 	"github.com/devloop-io/devloop/traffic/redact"
@@ -101,7 +102,8 @@ func collect(r *redact.Redactor, o dissect.Options, run func(dissect.Options) (t
 	return d, nil
 }
 
-// Finish makes a dissection of what a dissector emitted: sorted by start, redacted unless r is nil, retries grouped.
+// Finish makes a dissection of what a dissector emitted: sorted by start, redacted unless r is nil, retries grouped,
+// parents, self times and routes found.
 func Finish(d *traffic.Dissection, r *redact.Redactor) {
 	slices.SortStableFunc(d.Calls, func(a, b *traffic.Call) int {
 		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.ConnID, b.ConnID), cmp.Compare(a.Index, b.Index))
@@ -115,6 +117,7 @@ func Finish(d *traffic.Dissection, r *redact.Redactor) {
 		}
 	}
 	retries.Group(d.Calls, d.Connections)
+	derive.All(d.Calls)
 }
 
 // complete adds to an account what only the capture file knows.
@@ -203,7 +206,7 @@ func dissectReader(ctx context.Context, r *pcapfile.Reader, o FileOptions) (*tra
 }
 
 // StreamFile dissects a capture of any size in bounded memory: rows go to the callbacks of o.Dissect as they complete,
-// redacted, and are not kept. Retries are not grouped, which needs all calls. The path "-" reads in.
+// redacted, and are not kept. Retries are not grouped and parents not found, which needs all calls. The path "-" reads in.
 func StreamFile(ctx context.Context, path string, in io.Reader, o FileOptions) (traffic.Account, error) {
 	r := pcapfile.NewReader(in)
 	if path != "-" {

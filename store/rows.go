@@ -152,6 +152,12 @@ type callRow struct {
 	SpanID        string  `parquet:"span_id"`
 	Iteration     string  `parquet:"iteration,dict"`
 	Revision      string  `parquet:"revision,dict"`
+	Parent        string  `parquet:"parent"`
+	ParentBy      string  `parquet:"parent_by,dict"`
+	ParentCand    int32   `parquet:"parent_candidates"`
+	Depth         int32   `parquet:"depth"`
+	SelfNS        int64   `parquet:"self_ns"`
+	Route         string  `parquet:"route,dict"`
 	Credentials   string  `parquet:"credentials,dict"` // JSON list
 	HasRetry      bool    `parquet:"retried"`
 	RetryGroup    string  `parquet:"retry_group,dict"`
@@ -255,6 +261,7 @@ func callToRow(c *traffic.Call, r *callRow) error {
 	if c.ResponseStart > c.Start {
 		r.TTFBNS = c.ResponseStart - c.Start
 	}
+	r.Parent, r.ParentBy, r.ParentCand, r.Depth, r.SelfNS, r.Route = c.Parent, c.ParentBy, int32(c.ParentCandidates), int32(c.Depth), c.SelfNS, c.Route
 	if t := c.Retry; t != nil {
 		r.HasRetry, r.RetryGroup, r.RetryAttempt, r.RetryAttempts = true, t.Group, int32(t.Attempt), int32(t.Attempts)
 		r.RetryDelayNS, r.RetryFactor, r.RetryJitter, r.RetryConf = t.DelayNS, t.Factor, t.Jitter, t.Confidence
@@ -295,7 +302,7 @@ func callToRow(c *traffic.Call, r *callRow) error {
 			return fmt.Errorf("encode call %s: %w", c.ID, err)
 		}
 		r.Raw = b.Bytes()
-		for _, s := range []*string{&r.Method, &r.Path, &r.Host, &r.Query, &r.Reason, &r.HTTPVersion, &r.TLSSNI, &r.TLSALPN, &r.BodyError, &r.Upgrade,
+		for _, s := range []*string{&r.Method, &r.Path, &r.Route, &r.Host, &r.Query, &r.Reason, &r.HTTPVersion, &r.TLSSNI, &r.TLSALPN, &r.BodyError, &r.Upgrade,
 			&r.GRPCService, &r.GRPCMethod, &r.GRPCMessage, &r.GRPCEncoding, &r.Error, &r.TraceID, &r.SpanID, &r.Iteration, &r.DNSRCode, &r.TLSAlert, &r.RedisCommand, &r.RedisKey, &r.RedisError, &r.RedisReply} {
 			*s = strings.ToValidUTF8(*s, "\uFFFD")
 		}
@@ -314,7 +321,7 @@ func callIsText(c *traffic.Call) bool {
 			ok = ok && utf8.ValidString(s)
 		}
 	}
-	check(c.Method, c.Path, c.TraceID, c.SpanID, c.Iteration, c.Error)
+	check(c.Method, c.Path, c.Route, c.TraceID, c.SpanID, c.Iteration, c.Error)
 	for _, k := range c.Credentials {
 		check(k.Place)
 	}
@@ -368,6 +375,7 @@ func (r *callRow) call() (*traffic.Call, error) {
 		RequestPackets:  traffic.PacketRange{First: uint64(r.ReqPktFirst), Last: uint64(r.ReqPktLast)},
 		ResponsePackets: traffic.PacketRange{First: uint64(r.RespPktFirst), Last: uint64(r.RespPktLast)},
 		TraceID:         r.TraceID, SpanID: r.SpanID, Iteration: r.Iteration, Revision: r.Revision,
+		Parent: r.Parent, ParentBy: r.ParentBy, ParentCandidates: int(r.ParentCand), Depth: int(r.Depth), SelfNS: r.SelfNS, Route: r.Route,
 	}
 	err := fromJSON(r.Credentials, &c.Credentials)
 	text := func(s string, v any) {

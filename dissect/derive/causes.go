@@ -15,7 +15,9 @@ import (
 //	parent  client ──────────▶ server ······················▶   p.Start ≤ c.Start ≤ p.End,
 //	child                      server ───▶ another ···▶         and p's server is c's client
 type Causes struct {
-	lists map[place]*running
+	parents []*traffic.Call
+	lists   map[place]*running
+	byIP    bool // whether lists hold parents by address, too: few clients have no name
 }
 
 // place is a workload, and the trace that calls to it carried. A workload without a name is known by its address; one with
@@ -28,79 +30,70 @@ type place struct {
 	trace           string
 }
 
-// NewCauses indexes calls, in O(n log n).
+// NewCauses indexes calls, in O(n log n). What it returns belongs to one goroutine.
 func NewCauses(parents []*traffic.Call) *Causes {
 	x := &Causes{lists: map[place]*running{}}
 	for _, p := range parents {
-		if p.Protocol == traffic.ProtoTLS || p.State == traffic.StateHalf { // a handshake causes nothing; when a half call began is not known
-			continue
+		x.parents = append(x.parents, p)
+		if p.Dst.Name() != "" {
+			x.add(place{namespace: p.Dst.Namespace, name: p.Dst.Name()}, p)
+		} else {
+			x.add(place{ip: p.Dst.IP.Unmap()}, p)
 		}
-		for _, at := range homes(&p.Dst) {
-			x.add(at, p)
-		}
-	}
-	for _, l := range x.lists {
-		l.build()
 	}
 	return x
 }
 
+// addressed also lists the parents that have a name by their address.
+func (x *Causes) addressed() {
+	if x.byIP {
+		return
+	}
+	x.byIP = true
+	for _, p := range x.parents {
+		if p.Dst.Name() != "" {
+			x.add(place{ip: p.Dst.IP.Unmap(), named: true}, p)
+		}
+	}
+}
+
 func (x *Causes) add(at place, p *traffic.Call) {
-	for _, every := range []bool{true, false} {
-		at.every, at.trace = every, ""
-		if !every {
-			at.trace = p.TraceID
-		}
-		l := x.lists[at]
-		if l == nil {
-			l = &running{}
-			x.lists[at] = l
-		}
-		l.calls = append(l.calls, p)
-	}
+	at.every = true
+	x.list(at).add(p)
+	at.every, at.trace = false, p.TraceID
+	x.list(at).add(p)
 }
 
-// homes are the places that a server's calls are listed at.
-func homes(e *traffic.Endpoint) []place {
+func (x *Causes) list(at place) *running {
+	l := x.lists[at]
+	if l == nil {
+		l = &running{}
+		x.lists[at] = l
+	}
+	return l
+}
+
+// origins are the places where the calls that a client serves are listed, n of them.
+func (x *Causes) origins(e *traffic.Endpoint) (places [2]place, n int) {
 	name := e.Name()
-	byAddress := place{ip: e.IP.Unmap(), named: name != ""}
-	switch {
-	case name == "" && anonymous(e.IP):
-		return nil
-	case name == "":
-		return []place{byAddress}
-	case anonymous(e.IP):
-		return []place{{namespace: e.Namespace, name: name}}
+	if name != "" {
+		places[n] = place{namespace: e.Namespace, name: name}
+		n++
 	}
-	return []place{{namespace: e.Namespace, name: name}, byAddress}
-}
-
-// origins are the places where the calls that a client serves are listed.
-func origins(e *traffic.Endpoint) []place {
-	unnamed := place{ip: e.IP.Unmap()}
-	switch name := e.Name(); {
-	case name != "" && anonymous(e.IP):
-		return []place{{namespace: e.Namespace, name: name}}
-	case name != "":
-		return []place{{namespace: e.Namespace, name: name}, unnamed}
-	case anonymous(e.IP):
-		return nil
+	places[n] = place{ip: e.IP.Unmap()}
+	n++
+	if name == "" {
+		x.addressed()
+		places[n] = place{ip: e.IP.Unmap(), named: true}
+		n++
 	}
-	named := unnamed
-	named.named = true
-	return []place{unnamed, named}
+	return places, n
 }
-
-// anonymous reports whether an address tells no workload from another: all processes of a host share the loopback.
-func anonymous(ip netip.Addr) bool { return !ip.IsValid() || ip.IsLoopback() || ip.IsUnspecified() }
 
 // Of yields the calls that could have caused c, the latest first, and whether their trace says so. Where calls of c's own
 // trace were being answered, these are all; otherwise those whose trace does not speak against it.
 func (x *Causes) Of(c *traffic.Call) iter.Seq2[*traffic.Call, bool] {
 	return func(yield func(*traffic.Call, bool) bool) {
-		if c.State == traffic.StateHalf {
-			return
-		}
 		found := false
 		visit := func(traced bool) func(*traffic.Call) bool {
 			return func(p *traffic.Call) bool {
@@ -111,7 +104,8 @@ func (x *Causes) Of(c *traffic.Call) iter.Seq2[*traffic.Call, bool] {
 				return yield(p, traced)
 			}
 		}
-		at := origins(&c.Src)
+		all, n := x.origins(&c.Src)
+		at := all[:n]
 		if c.TraceID != "" {
 			if !x.each(at, c.TraceID, false, c.Start, visit(true)) || found {
 				return
@@ -135,18 +129,20 @@ func (x *Causes) each(places []place, trace string, every bool, t int64, visit f
 // earlier is the last call of c's trace that its client had served before it made c, and of how many, two standing for more;
 // nil where there is none.
 func (x *Causes) earlier(c *traffic.Call) (last *traffic.Call, candidates int) {
-	if c.TraceID == "" || c.State == traffic.StateHalf {
+	if c.TraceID == "" {
 		return nil, 0
 	}
-	for _, at := range origins(&c.Src) {
+	places, n := x.origins(&c.Src)
+	for _, at := range places[:n] {
 		at.trace = c.TraceID
 		l := x.lists[at]
 		if l == nil {
 			continue
 		}
+		l.build()
 		for i := l.begun(c.Start) - 1; i >= 0 && candidates < 2; i-- {
 			p := l.calls[i]
-			if p == c || !before(p, c) || !sameReplica(&p.Dst, &c.Src) {
+			if p == c || !before(p, c) || !sameReplica(&p.Dst, &c.Src) || !credible(p, c) {
 				continue
 			}
 			candidates++
@@ -163,7 +159,10 @@ func (x *Causes) earlier(c *traffic.Call) (last *traffic.Call, candidates int) {
 func before(a, b *traffic.Call) bool { return order(a, b) < 0 }
 
 func order(a, b *traffic.Call) int {
-	return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(ended(b), ended(a)), cmp.Compare(a.ID, b.ID))
+	if a.Start != b.Start { // nearly always
+		return cmp.Compare(a.Start, b.Start)
+	}
+	return cmp.Or(cmp.Compare(ended(b), ended(a)), cmp.Compare(a.ID, b.ID))
 }
 
 // ended is when a call's answer was there: never, while it is open.
@@ -179,13 +178,25 @@ func sameReplica(a, b *traffic.Endpoint) bool { return a.Pod == "" || b.Pod == "
 
 // running finds the calls that were being answered at a time: calls by start, and over them a tree of the latest ends.
 type running struct {
-	calls []*traffic.Call
-	ends  []int64 // of node i, the latest end below; its children are 2i and 2i+1, leaves begin at size
-	size  int
+	calls    []*traffic.Call
+	unsorted bool
+	ends     []int64 // of node i, the latest end below; its children are 2i and 2i+1, leaves begin at size
+	size     int     // 0 until build
 }
 
+func (l *running) add(c *traffic.Call) {
+	l.unsorted = l.unsorted || len(l.calls) > 0 && order(l.calls[len(l.calls)-1], c) > 0
+	l.calls = append(l.calls, c)
+}
+
+// build makes the list ready to be asked.
 func (l *running) build() {
-	slices.SortFunc(l.calls, order)
+	if l.size > 0 {
+		return
+	}
+	if l.unsorted {
+		slices.SortFunc(l.calls, order)
+	}
 	l.size = 1
 	for l.size < len(l.calls) {
 		l.size *= 2
@@ -215,6 +226,7 @@ func (l *running) begun(t int64) int {
 
 // at visits the calls that were being answered, the latest first, until visit says stop; it returns false then.
 func (l *running) at(t int64, visit func(*traffic.Call) bool) bool {
+	l.build()
 	return l.below(1, 0, l.size, l.begun(t), t, visit)
 }
 

@@ -19,7 +19,7 @@ const mostCandidates = 64
 func Parents(calls []*traffic.Call) {
 	sorted := slices.Clone(calls)
 	slices.SortFunc(sorted, order) // parents come before their children
-	p := parents{causes: NewCauses(calls), spans: map[span]*traffic.Call{}}
+	p := parents{causes: NewCauses(sorted), spans: map[span]*traffic.Call{}}
 	choices := make([]choice, len(sorted))
 	for i, c := range sorted {
 		choices[i] = p.choose(c)
@@ -64,10 +64,16 @@ func spanOf(c *traffic.Call) span {
 // choose finds the parent of a call by what is known of it alone.
 func (p *parents) choose(c *traffic.Call) choice {
 	var best, probe choice
+	if c.State == traffic.StateHalf { // when it began is not known
+		return best
+	}
 	looked := 0
 	for x, traced := range p.causes.Of(c) {
 		if looked++; looked > mostCandidates {
 			break
+		}
+		if !credible(x, c) {
+			continue
 		}
 		into := &best
 		if x.Background && !c.Background {
@@ -85,6 +91,18 @@ func (p *parents) choose(c *traffic.Call) choice {
 	}
 	return probe
 }
+
+// credible reports whether p is more than a bare possibility: a handshake causes nothing, when a half call began is not
+// known, and all processes of a host share the loopback address.
+func credible(p, c *traffic.Call) bool {
+	if p.Protocol == traffic.ProtoTLS || p.State == traffic.StateHalf {
+		return false
+	}
+	return p.Dst.Name() != "" && c.Src.Name() != "" || !anonymous(p.Dst.IP)
+}
+
+// anonymous reports whether an address tells no workload from another.
+func anonymous(ip netip.Addr) bool { return !ip.IsValid() || ip.IsLoopback() || ip.IsUnspecified() }
 
 // consider takes a candidate into account. They come latest first; one whose span the caller sent on is better than all
 // others.

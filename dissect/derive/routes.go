@@ -1,7 +1,7 @@
 package derive
 
 import (
-	"strconv"
+	"net/netip"
 	"strings"
 
 	"github.com/devloop-io/devloop/traffic"
@@ -51,14 +51,22 @@ func Routes(calls []*traffic.Call) {
 }
 
 // target is what a path was asked of.
-type target struct{ server, method, path string }
+type target struct {
+	server
+	method, path string
+}
+
+type server struct {
+	namespace, name string
+	addr            netip.AddrPort // without the address where there is a name
+}
 
 func targetOf(c *traffic.Call) target {
 	t := target{method: c.Method, path: c.Path}
 	if name := c.Dst.Name(); name != "" {
-		t.server = c.Dst.Namespace + "/" + name + ":" + strconv.Itoa(int(c.Dst.Port))
+		t.server = server{c.Dst.Namespace, name, netip.AddrPortFrom(netip.Addr{}, c.Dst.Port)}
 	} else {
-		t.server = c.Dst.Addr().String()
+		t.server.addr = c.Dst.Addr()
 	}
 	return t
 }
@@ -85,8 +93,11 @@ func newPattern(t target) *pattern {
 	return p
 }
 
-// place of a segment: the server and method, and the route before it.
-type branch struct{ server, method, prefix string }
+// branch is where a segment stands: the server and method, and the route before it.
+type branch struct {
+	server
+	method, prefix string
+}
 
 // learn moves one segment of every pattern to its prefix, and reports whether any had one.
 func learn(all []*pattern, level int) bool {
