@@ -6,6 +6,7 @@
 // that they still open anywhere.
 //
 // What counts as a secret is decided by where it stands (header, query, form, JSON or XML key, cookie) and by what it
-// looks like (JWT, provider keys, private keys, card and id numbers with their check digits). Names are never secret:
+// looks like (JWT, provider keys, private keys, card and id numbers with their check digits); in packets also by a
+// PostgreSQL client's authentication messages, whose bodies are hidden whole. Names are never secret:
 // hosts, DNS names and server names stay.
 package redact

@@ -19,12 +19,14 @@ type scanner struct {
 	block int   // scan when buf is this long; 0 is scanBlock
 	carry bool  // a secret ran into a gap: what follows the gap up to a delimiter belongs to it
 	blind bool  // in an encoded body that is too large to decode: everything is masked until the next message
+	pg    postgres
 }
 
 // maxBody bounds the encoded body that is held to be decoded whole.
 const maxBody = 8 << 20
 
 func (s *scanner) write(r *Redactor, data []byte, d *direction) {
+	s.pg.write(data, s.at+int64(len(s.buf)), d)
 	s.buf = append(s.buf, data...)
 	if len(s.buf) < max(s.block, scanBlock) {
 		return
@@ -55,12 +57,14 @@ func bodyStart(b []byte, head int) int {
 
 // gap ends the contiguous bytes; the next ones stand at offset next.
 func (s *scanner) gap(r *Redactor, d *direction, next int64) {
+	s.pg.gap(next, d)
 	open, _ := s.scan(r, d, true)
 	s.buf, s.at = s.buf[:0], next
 	s.carry = open
 }
 
 func (s *scanner) end(r *Redactor, d *direction) {
+	s.pg.flush(d)
 	s.scan(r, d, true)
 	s.at += int64(len(s.buf))
 	s.buf = s.buf[:0]
