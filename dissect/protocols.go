@@ -8,6 +8,7 @@ import (
 	"github.com/devloop-io/devloop/dissect/protocol"
 	"github.com/devloop-io/devloop/dissect/redis"
 	"github.com/devloop-io/devloop/dissect/tls"
+	"github.com/devloop-io/devloop/dissect/websocket"
 )
 
 // protocols is every protocol that calls are read from, asked in this order. One folder each.
@@ -17,6 +18,7 @@ var protocols = []protocol.Protocol{
 	tls.Protocol,
 	postgresql.Protocol,
 	redis.Protocol,
+	websocket.Protocol,
 	dns.OverTCP,
 	dns.OverUDP,
 }

@@ -2,6 +2,7 @@ package dissect
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/devloop-io/devloop/dissect/protocol"
 	"github.com/devloop-io/devloop/traffic"
@@ -427,6 +428,10 @@ func (d *Dissector) settle(c *connection, dir int) {
 			d.host.handOver, d.host.wake = false, false
 			c.Parser, c.Stage, c.HandedOver = nil, stageDetect, true
 			c.Deadline = 0
+			if p := successor(c); p != nil {
+				d.found(c, c.Client, p, protocol.FromClient)
+				return
+			}
 			for _, i := range []int{c.Client, 1 - c.Client} {
 				if c.Stage == stageDetect && len(c.Dir[i].Buf) > 0 {
 					d.detect(c, i)
@@ -441,6 +446,19 @@ func (d *Dissector) settle(c *connection, dir int) {
 			return
 		}
 	}
+}
+
+// successor is the protocol that an upgrade leads to, where its name says so.
+func successor(c *connection) *protocol.Protocol {
+	if c.Legacy == nil || c.Legacy.Call.HTTP == nil {
+		return nil
+	}
+	for i := range protocols {
+		if p := &protocols[i]; p.Upgrade != "" && strings.EqualFold(p.Upgrade, c.Legacy.Call.HTTP.Upgrade) {
+			return p
+		}
+	}
+	return nil
 }
 
 // detect finds out what the bytes of a direction are.

@@ -17,6 +17,7 @@ import (
 // (tcp, udp), or nothing ("", unknown). It may be asked about losses: rows that were never seen.
 func (f *Filter) Could(src, dst *traffic.Endpoint, proto string) bool {
 	return f.possible(&ends{src: src, dst: dst, proto: proto, kind: Calls}) ||
+		proto == traffic.ProtoHTTP && f.possible(&ends{src: src, dst: dst, proto: traffic.ProtoWS, kind: Calls}) ||
 		f.possible(&ends{src: src, dst: dst, proto: proto, kind: Connections})
 }
 
@@ -101,7 +102,7 @@ func (e *ends) value(f *Field) ref.Val {
 	case f.end != 0:
 		return e.endpoint(f)
 	case f.Stub:
-		if e.kind == Connections || e.proto == traffic.ProtoHTTP || e.proto == traffic.ProtoDNS || e.proto == traffic.ProtoRedis {
+		if e.kind == Connections || e.proto == traffic.ProtoHTTP || e.proto == traffic.ProtoDNS || e.proto == traffic.ProtoRedis || e.proto == traffic.ProtoWS {
 			return f.zero
 		}
 		return f.unknown
@@ -117,6 +118,8 @@ func (e *ends) value(f *Field) ref.Val {
 		return e.transport(f, "udp")
 	case "postgresql":
 		return e.postgresql(f)
+	case "ws":
+		return e.ws(f)
 	case "grpc":
 		return e.grpc(f)
 	case "http", "dns", "tls", "redis":
@@ -170,7 +173,7 @@ func (e *ends) grpc(f *Field) ref.Val {
 
 func (e *ends) protocol(f *Field) ref.Val {
 	switch e.proto {
-	case traffic.ProtoHTTP, traffic.ProtoDNS, traffic.ProtoRedis:
+	case traffic.ProtoHTTP, traffic.ProtoDNS, traffic.ProtoRedis, traffic.ProtoWS:
 		if e.kind == Calls {
 			return types.String(e.proto)
 		}

@@ -41,7 +41,7 @@ func ExampleExplain() {
 	//            src.svc → src.service.name
 	//            and → &&
 	//            response.latency → latency_ms (latency_ms is in ms)
-	// selects    calls (http, dns, tls, redis, postgresql)
+	// selects    calls (http, dns, tls, redis, postgresql, ws)
 	//
 	// &&  : bool
 	// ├─ ==  : bool

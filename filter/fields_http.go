@@ -11,7 +11,7 @@ import (
 func httpSection() section {
 	return section{name: "HTTP", rows: Calls, fields: []Field{
 		text(Field{Name: "method", Request: true, echoed: true, JSON: "method", Aliases: []string{"request.method", "http.request.method"}, Column: "method",
-			Doc: "HTTP method; DNS question type; Redis command; ClientHello of a TLS handshake", Example: `http && method == "POST"`},
+			Doc: "HTTP method; DNS question type; Redis command; opcode of a WebSocket message; ClientHello of a TLS handshake", Example: `http && method == "POST"`},
 			ofCall(func(c *traffic.Call) string { return c.Method })),
 		text(Field{Name: "path", Request: true, echoed: true, JSON: "path", Aliases: []string{"request.path", "url.path", "http.request.uri.path"}, Column: "path",
 			Doc: "path without the query; the name of a DNS query; the key of a Redis command; the server name of a TLS handshake", Example: `http && path.startsWith("/api/")`},

@@ -8,12 +8,11 @@ import (
 
 // dissected are the L7 protocols that calls are made of today. The flags of all others are constant false, and their
 // fields hold defaults, so that filters from elsewhere compile.
-var dissected = []string{"http", "dns", "tls", "redis", "postgresql"}
+var dissected = []string{"http", "dns", "tls", "redis", "postgresql", "ws"}
 
 // stubSections are the variables of KFL2 for protocols that are not dissected yet.
 func stubSections() []section {
 	return []section{
-		protocol("WebSocket", "ws", "s:ws_opcode b:ws_request b:ws_response s:ws_request_payload_data i:ws_request_payload_length i:ws_response_payload_length"),
 		protocol("GraphQL", "gql gqlv1 gqlv2", ""),
 		protocol("Kafka", "kafka", "i:kafka_api_key s:kafka_api_key_name s:kafka_client_id s:kafka_request_summary b:kafka_request b:kafka_response "+
 			"i:kafka_size i:kafka_request_size i:kafka_response_size"),

@@ -243,6 +243,7 @@ type callRow struct {
 	RedisPush      bool   `parquet:"redis_push"`
 
 	postgresqlRow
+	websocketRow
 
 	// Raw is the whole call in Go's gob encoding where its text is not UTF-8, which Parquet's text and JSON must be:
 	// the other columns then hold it with replacement characters. Empty for nearly all rows.
@@ -296,6 +297,7 @@ func callToRow(c *traffic.Call, r *callRow) error {
 		r.RedisDatabase, r.RedisPipelined, r.RedisQueued, r.RedisPush = int64(d.Database), d.Pipelined, d.Queued, d.Push
 	}
 	r.postgresqlRow = postgresqlToRow(c.PostgreSQL)
+	r.websocketRow = websocketToRow(c.WebSocket)
 	if !callIsText(c) {
 		var b bytes.Buffer
 		if err := gob.NewEncoder(&b).Encode(c); err != nil {
@@ -438,6 +440,7 @@ func (r *callRow) call() (*traffic.Call, error) {
 	if err == nil {
 		c.PostgreSQL, err = r.postgresql()
 	}
+	c.WebSocket = r.websocket()
 	if err != nil {
 		return nil, fmt.Errorf("decode call %q: %w", r.ID, err)
 	}

@@ -66,6 +66,8 @@ func sampleCalls() []*traffic.Call {
 		{HTTP: &traffic.HTTP{RequestHeaders: []traffic.Header{}, RequestBody: []byte{}, ResponseBody: []byte{0, 255, 0xfe}}, Credentials: []traffic.Credential{}},
 		{Path: "/a\xff", HTTP: &traffic.HTTP{Host: "ok", RequestHeaders: []traffic.Header{{Name: "X", Value: "\xc3("}}, RequestBody: []byte("x")}},
 		{DNS: &traffic.DNS{Questions: []traffic.DNSRecord{{Name: "\x80.example", Type: "A"}}}},
+		{WebSocket: &traffic.WebSocket{}}, {Protocol: traffic.ProtoWS, WebSocket: &traffic.WebSocket{Opcode: "close", FromServer: true, Payload: []byte("go\xff"),
+			PayloadCut: true, Length: 70000, Fragments: 3, CloseCode: 1001, Compressed: true, Error: "bytes are missing"}},
 		{Redis: &traffic.Redis{}}, {Redis: &traffic.Redis{Command: "SET", Args: []string{"k", "\xff\x00"}, Reply: "OK"}},
 		{HTTP: &traffic.HTTP{Query: "a=<b>&\u2028\u0000", RequestHeaders: []traffic.Header{{Name: "q", Value: "\u2028<\x00"}}}},
 	}

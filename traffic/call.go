@@ -72,6 +72,7 @@ type Call struct {
 	Retry *Retry `json:"retry,omitempty"`
 
 	PostgreSQL *PostgreSQL `json:"postgresql,omitempty"`
+	WebSocket  *WebSocket  `json:"ws,omitempty"`
 
 	Credentials []Credential `json:"credentials,omitempty"` // found by redaction; never the value
 	TraceID     string       `json:"trace_id,omitempty"`

@@ -67,6 +67,7 @@ type FullCall struct {
 	TLS         *TLS              `json:"tls,omitempty"`
 	PostgreSQL  *PostgreSQL       `json:"postgresql,omitempty"`
 	Redis       *Redis            `json:"redis,omitempty"`
+	WebSocket   *WebSocket        `json:"ws,omitempty"` // its payload is the request's or response's body
 }
 
 // Compact is the call's short form.
@@ -100,7 +101,22 @@ func (c *Call) Full() FullCall {
 		f.ReqBody, f.RespBody = bodyText(h.RequestBody), bodyText(h.ResponseBody)
 		f.Truncated = h.RequestBodyCut || h.ResponseBodyCut
 	}
+	if c.WebSocket != nil {
+		f.message(c.WebSocket)
+	}
 	return f
+}
+
+// message puts a WebSocket message where bodies are.
+func (f *FullCall) message(w *WebSocket) {
+	body := &f.ReqBody
+	if w.FromServer {
+		body = &f.RespBody
+	}
+	*body, f.Truncated = bodyText(w.Payload), w.PayloadCut
+	bare := *w
+	bare.Payload = nil
+	f.WebSocket = &bare
 }
 
 func compactEnd(e *Endpoint) CompactEnd {

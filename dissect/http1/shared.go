@@ -36,10 +36,10 @@ func (t *Trace) Note(c *traffic.Call) {
 	c.Background = strings.HasPrefix(t.Agent, "devloop-probe") || strings.HasPrefix(t.Agent, "kube-probe")
 }
 
-// bequeath leaves a request that asked for HTTP/2 to it: the answer comes there.
+// bequeath leaves a request that asked for HTTP/2 to it: the answer comes there. WebSocket wants to know what was agreed on.
 func bequeath(h protocol.Host, x *exchange) {
 	e, ok := h.(protocol.Executor)
-	if !ok || !strings.EqualFold(x.Call.HTTP.Upgrade, "h2c") {
+	if up := x.Call.HTTP.Upgrade; !ok || !strings.EqualFold(up, "h2c") && !strings.EqualFold(up, "websocket") {
 		return
 	}
 	c, web := *x.Call, *x.Call.HTTP

@@ -29,6 +29,7 @@ const (
 type Protocol struct {
 	Name    string                     // a traffic.Proto… constant
 	Network string                     // "tcp" or "udp"
+	Upgrade string                     // name in HTTP's Upgrade header that leads here, whatever the bytes look like; mostly empty
 	Detect  func(first []byte) Verdict // must be cheap: it may be asked again as bytes arrive
 	New     func() Parser
 }

@@ -18,6 +18,9 @@ func (r *Redactor) Call(c *traffic.Call) {
 	}
 	r.redisCall(c)
 	r.postgresqlCall(c)
+	if w := c.WebSocket; w != nil {
+		w.Payload = r.body(c, w.Payload, "", side(w)+"message")
+	}
 	h := c.HTTP
 	if h == nil {
 		return
@@ -28,6 +31,14 @@ func (r *Redactor) Call(c *traffic.Call) {
 	r.headerList(c, h.ResponseHeaders, "response.")
 	h.RequestBody = r.body(c, h.RequestBody, contentType(h.RequestHeaders), "request.body")
 	h.ResponseBody = r.body(c, h.ResponseBody, contentType(h.ResponseHeaders), "response.body")
+}
+
+// side is the part of a call that a WebSocket message is.
+func side(w *traffic.WebSocket) string {
+	if w.FromServer {
+		return "response."
+	}
+	return "request."
 }
 
 func (r *Redactor) query(c *traffic.Call, q string) string {
