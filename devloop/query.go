@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/devloop-io/devloop/assertions"
+	"github.com/devloop-io/devloop/dissect/derive"
 	"github.com/devloop-io/devloop/filter"
 	"github.com/devloop-io/devloop/internal/control"
 	"github.com/devloop-io/devloop/store"
@@ -238,6 +239,37 @@ func (s *Session) Get(r control.GetRequest) (*control.GetAnswer, error) {
 		return &control.GetAnswer{Iteration: it.ID, Connection: connections[id], Note: control.Untrusted}, nil
 	}
 	return nil, control.Usagef("devloop calls lists the ids; an older iteration's calls need its name", fmt.Sprintf("no call or connection %q in iteration %s", r.ID, it.ID))
+}
+
+const defaultTree = 200
+
+// Trace returns the tree of calls that a call belongs to, by default the slowest of those that nothing here caused.
+func (s *Session) Trace(r control.TraceRequest) (*control.TraceAnswer, error) {
+	it, err := s.sealed(r.Iteration)
+	if err != nil {
+		return nil, err
+	}
+	d, _, _, err := s.dissection(it)
+	if err != nil {
+		return nil, err
+	}
+	c := derive.Slowest(d.Calls)
+	if r.ID != "" {
+		i := slices.IndexFunc(d.Calls, func(c *traffic.Call) bool { return c.ID == r.ID })
+		if i < 0 {
+			return nil, control.Usagef("devloop calls lists the ids; an older iteration's calls need its name", fmt.Sprintf("no call %q in iteration %s", r.ID, it.ID))
+		}
+		c = d.Calls[i]
+	}
+	if c == nil {
+		return nil, control.Usagef("devloop flows shows what was seen", fmt.Sprintf("no call was seen in iteration %s", it.ID))
+	}
+	limit := r.Limit
+	if limit <= 0 {
+		limit = defaultTree
+	}
+	root, omitted := derive.Tree(d.Calls, c, min(limit, maxLimit))
+	return &control.TraceAnswer{Iteration: it.ID, Root: root, Omitted: omitted, Note: control.Untrusted}, nil
 }
 
 // Expression tries a check on traffic that is there already.

@@ -93,7 +93,7 @@ not zero and nothing of devloop's is graver.`
 
 // verbs is the list of commands, one file each.
 var verbs = []func(*root) *cobra.Command{
-	initVerb, upVerb, runVerb, checkVerb, statusVerb, waitVerb, downVerb, doctorVerb, explainVerb, callsVerb, flowsVerb,
+	initVerb, upVerb, runVerb, checkVerb, statusVerb, waitVerb, downVerb, doctorVerb, explainVerb, callsVerb, flowsVerb, traceVerb,
 	snapshotVerb, dissectVerb, kflVerb, mcpVerb, daemonVerb, configVerb, versionVerb,
 }
 

@@ -205,3 +205,57 @@ func BenchmarkAll(b *testing.B) {
 		})
 	}
 }
+
+func TestTree(t *testing.T) {
+	t.Parallel()
+	calls := []*traffic.Call{
+		call("z", "x", "front", 200, 210),
+		call("a", "x", "front", 0, 100), call("b", "front", "cart", 10, 40), call("c", "front", "pay", 15, 30), call("d", "front", "stock", 50, 90),
+		call("e", "cart", "db", 11, 20), call("f", "pay", "db", 16, 20), call("g", "stock", "db", 51, 60), call("h", "stock", "db", 60, 80),
+		call("i", "front", "mail", 95, 300), call("p", "probe", "front", 400, 900, func(c *traffic.Call) { c.Background = true }),
+	}
+	All(calls)
+	if slowest := Slowest(calls); slowest.ID != "a" {
+		t.Errorf("the slowest root is %s, want a", slowest.ID)
+	}
+	show := func(asked, limit int) string {
+		root, omitted := Tree(calls, calls[asked], limit)
+		var text func(n *traffic.TraceNode) string
+		text = func(n *traffic.TraceNode) string {
+			s := n.Call
+			if n.Critical {
+				s += "!"
+			}
+			if n.Asked {
+				s += "?"
+			}
+			for i, x := range n.Children {
+				s += string("( "[min(i, 1)]) + text(x)
+			}
+			if len(n.Children) > 0 {
+				s += ")"
+			}
+			return s
+		}
+		return fmt.Sprint(text(root), " ", omitted)
+	}
+	for _, c := range []struct {
+		asked, limit int
+		want         string
+	}{
+		{1, 100, "a!?(b!(e!) c(f) d!(g! h!) i) 0"},
+		{7, 100, "a!(b!(e!) c(f) d!(g!? h!) i) 0"},
+		{1, 4, "a!?(b!(e!) c) 5"},
+		{0, 100, "z!? 0"},
+	} {
+		if diff := cmp.Diff(c.want, show(c.asked, c.limit)); diff != "" {
+			t.Errorf("tree of %d within %d (-want +got):\n%s", c.asked, c.limit, diff)
+		}
+	}
+	gaveUp := []*traffic.Call{call("a", "x", "front", 0, 50, state(traffic.StateUnanswered)), call("b", "front", "pay", 10, 500), call("c", "front", "log", 1, 5)}
+	All(gaveUp)
+	root, _ := Tree(gaveUp, gaveUp[0], 10)
+	if !root.Children[1].Critical || !root.Children[0].Critical || root.Latency != 50 {
+		t.Errorf("of a client that gave up, what still ran is not critical: %+v", root)
+	}
+}

@@ -86,6 +86,11 @@ func (c *Client) Get(ctx context.Context, r GetRequest) (*GetAnswer, error) {
 	return ask[GetAnswer](ctx, c, "get", r, nil)
 }
 
+// Trace returns the tree of calls that a call belongs to.
+func (c *Client) Trace(ctx context.Context, r TraceRequest) (*TraceAnswer, error) {
+	return ask[TraceAnswer](ctx, c, "trace", r, nil)
+}
+
 // Expression tries a check on traffic that is there already.
 func (c *Client) Expression(ctx context.Context, r ExpressionRequest) (*traffic.CheckResult, error) {
 	return ask[traffic.CheckResult](ctx, c, "expression", r, nil)

@@ -174,6 +174,21 @@ type GetAnswer struct {
 	Note       string              `json:"note"`
 }
 
+// TraceRequest asks for the tree of calls that a call belongs to.
+type TraceRequest struct {
+	ID        string `json:"id,omitempty"` // a call's id; the slowest call without a parent by default
+	Iteration string `json:"iteration,omitempty"`
+	Limit     int    `json:"limit,omitempty"` // calls of the tree, 1 to 1000; 200 by default
+}
+
+// TraceAnswer is a tree of calls.
+type TraceAnswer struct {
+	Iteration string             `json:"iteration"`
+	Root      *traffic.TraceNode `json:"root"`
+	Omitted   int                `json:"omitted,omitempty"` // calls beyond the limit
+	Note      string             `json:"note"`
+}
+
 // ExpressionRequest tries a check on traffic that is there already.
 type ExpressionRequest struct {
 	On         string `json:"on"`

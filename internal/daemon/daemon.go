@@ -218,6 +218,9 @@ func (s *server) handler() http.Handler {
 	handle(mux, s, "get", func(_ context.Context, r control.GetRequest, _ func(control.Event)) (any, error) {
 		return s.session.Get(r)
 	})
+	handle(mux, s, "trace", func(_ context.Context, r control.TraceRequest, _ func(control.Event)) (any, error) {
+		return s.session.Trace(r)
+	})
 	handle(mux, s, "expression", func(_ context.Context, r control.ExpressionRequest, _ func(control.Event)) (any, error) {
 		return s.session.Expression(r)
 	})
