@@ -124,7 +124,7 @@ func aggregates() []aggregate {
 			example: `distinct(path) <= 20`, required: 1, params: []parameter{anything}, result: always(estimateInt), evaluate: distinct},
 		aggregate{name: "count_by", signature: "count_by(x, key)", section: sectionNumbers, unit: "rows per group",
 			doc:     "Counts rows for every pair of x and key; key may be left out. It is not a number yet: max, min, mean, sum, stddev, percentiles and .size() are.",
-			example: `max(count_by(path, trace_id)) <= 3`, required: 1, params: []parameter{anything, anything}, result: always(groupsInt), evaluate: countBy},
+			example: `max(count_by(postgresql_fingerprint, parent)) <= 3`, required: 1, params: []parameter{anything, anything}, result: always(groupsInt), evaluate: countBy},
 	)
 	all = append(all, orderAggregates()...)
 	all = append(all, graphAggregates()...)

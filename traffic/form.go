@@ -57,6 +57,12 @@ type FullCall struct {
 	Revision    string            `json:"revision,omitempty"`
 	Iteration   string            `json:"iteration,omitempty"`
 	TraceID     string            `json:"trace_id,omitempty"`
+	Parent      string            `json:"parent,omitempty"`    // ID of the call that caused it
+	ParentBy    string            `json:"parent_by,omitempty"` // trace or nesting
+	Candidates  int               `json:"parent_candidates,omitempty"`
+	Depth       int               `json:"depth,omitempty"`
+	Self        float64           `json:"self_ms,omitempty"` // latency less the time that children took
+	Route       string            `json:"route,omitempty"`
 	Background  bool              `json:"background,omitempty"`
 	Point       string            `json:"capture_point,omitempty"`
 	ReqPackets  PacketRange       `json:"req_packets"`
@@ -92,6 +98,7 @@ func (c *Call) Full() FullCall {
 		Revision: c.Revision, Iteration: c.Iteration, TraceID: c.TraceID, Background: c.Background, Point: c.Point,
 		ReqPackets: c.RequestPackets, RespPackets: c.ResponsePackets, Credentials: c.Credentials, GRPC: c.GRPC, DNS: c.DNS, TLS: c.TLS, PostgreSQL: c.PostgreSQL, Redis: c.Redis,
 	}
+	f.Parent, f.ParentBy, f.Candidates, f.Depth, f.Self, f.Route = c.Parent, c.ParentBy, c.ParentCandidates, c.Depth, milliseconds(c.SelfNS), c.Route
 	if c.ResponseStart > 0 && c.RequestEnd > 0 {
 		f.TTFB = milliseconds(c.ResponseStart - c.RequestEnd)
 	}
