@@ -17,6 +17,7 @@ import (
 type Causes struct {
 	parents []*traffic.Call
 	lists   map[place]*running
+	most    int  // calls that are looked at for one; 0 is all
 	byIP    bool // whether lists hold parents by address, too: few clients have no name
 }
 
@@ -94,9 +95,12 @@ func (x *Causes) origins(e *traffic.Endpoint) (places [2]place, n int) {
 // trace were being answered, these are all; otherwise those whose trace does not speak against it.
 func (x *Causes) Of(c *traffic.Call) iter.Seq2[*traffic.Call, bool] {
 	return func(yield func(*traffic.Call, bool) bool) {
-		found := false
+		found, looked := false, 0
 		visit := func(traced bool) func(*traffic.Call) bool {
 			return func(p *traffic.Call) bool {
+				if looked++; x.most > 0 && looked > x.most {
+					return false
+				}
 				if p == c || !before(p, c) || !sameReplica(&p.Dst, &c.Src) {
 					return true
 				}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -77,6 +78,8 @@ func TestParents(t *testing.T) {
 		{"an open parent", []*traffic.Call{call("a", "x", "front", 0, 0, state(traffic.StateOpen)), call("b", "front", "cart", 900, 901)}, "a; b<a nesting 1 1"},
 		{"half calls have no known start", []*traffic.Call{call("a", "x", "front", 0, 100, state(traffic.StateHalf)), call("b", "front", "cart", 10, 20),
 			call("c", "x", "cart", 5, 100), call("d", "cart", "db", 10, 20, state(traffic.StateHalf))}, "a; b; c; d"},
+		{"what a server pushes has no cause", []*traffic.Call{call("a", "x", "front", 0, 100),
+			call("b", "front", "cache", 10, 20, func(c *traffic.Call) { c.HTTP, c.Redis = nil, &traffic.Redis{Push: true} })}, "a; b"},
 		{"a handshake causes nothing", []*traffic.Call{call("a", "x", "front", 0, 100, func(c *traffic.Call) { c.Protocol = traffic.ProtoTLS }),
 			call("b", "front", "cart", 10, 20)}, "a; b"},
 		{"a probe is the last guess", []*traffic.Call{call("a", "x", "front", 0, 100), call("b", "node", "front", 5, 100, background), call("c", "front", "db", 10, 20),
@@ -193,6 +196,23 @@ func busy(n, atOnce int) []*traffic.Call {
 		}
 	}
 	return calls
+}
+
+// However many calls run at once, the pass is quick: candidates are bounded.
+func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
+	var calls []*traffic.Call
+	for i := range int64(20_000) {
+		calls = append(calls, call(fmt.Sprint("p", i), "x", "front", i, 100_000), call(fmt.Sprint("c", i), "front", "db", i, 100_000))
+	}
+	start := time.Now()
+	All(calls)
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("40,000 calls at once took %v", took)
+	}
+	if last := calls[len(calls)-1]; last.ParentCandidates < 2 || last.ParentCandidates > mostCandidates || last.Parent == "" {
+		t.Errorf("the last call has parent %q of %d", last.Parent, last.ParentCandidates)
+	}
 }
 
 func BenchmarkAll(b *testing.B) {

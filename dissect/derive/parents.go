@@ -20,6 +20,7 @@ func Parents(calls []*traffic.Call) {
 	sorted := slices.Clone(calls)
 	slices.SortFunc(sorted, order) // parents come before their children
 	p := parents{causes: NewCauses(sorted), spans: map[span]*traffic.Call{}}
+	p.causes.most = mostCandidates
 	choices := make([]choice, len(sorted))
 	for i, c := range sorted {
 		choices[i] = p.choose(c)
@@ -64,14 +65,10 @@ func spanOf(c *traffic.Call) span {
 // choose finds the parent of a call by what is known of it alone.
 func (p *parents) choose(c *traffic.Call) choice {
 	var best, probe choice
-	if c.State == traffic.StateHalf { // when it began is not known
+	if c.State == traffic.StateHalf || pushed(c) { // when it began is not known; its client did not make it
 		return best
 	}
-	looked := 0
 	for x, traced := range p.causes.Of(c) {
-		if looked++; looked > mostCandidates {
-			break
-		}
 		if !credible(x, c) {
 			continue
 		}
@@ -90,6 +87,11 @@ func (p *parents) choose(c *traffic.Call) choice {
 		return best
 	}
 	return probe
+}
+
+// pushed reports whether the server sent it by itself.
+func pushed(c *traffic.Call) bool {
+	return c.Redis != nil && c.Redis.Push || c.WebSocket != nil && c.WebSocket.FromServer || c.HTTP != nil && c.HTTP.Pushed
 }
 
 // credible reports whether p is more than a bare possibility: a handshake causes nothing, when a half call began is not
