@@ -244,6 +244,7 @@ type callRow struct {
 
 	postgresqlRow
 	websocketRow
+	eventsRow
 
 	// Raw is the whole call in Go's gob encoding where its text is not UTF-8, which Parquet's text and JSON must be:
 	// the other columns then hold it with replacement characters. Empty for nearly all rows.
@@ -298,6 +299,7 @@ func callToRow(c *traffic.Call, r *callRow) error {
 	}
 	r.postgresqlRow = postgresqlToRow(c.PostgreSQL)
 	r.websocketRow = websocketToRow(c.WebSocket)
+	r.eventsRow = eventsToRow(c.HTTP)
 	if !callIsText(c) {
 		var b bytes.Buffer
 		if err := gob.NewEncoder(&b).Encode(c); err != nil {
@@ -441,6 +443,7 @@ func (r *callRow) call() (*traffic.Call, error) {
 		c.PostgreSQL, err = r.postgresql()
 	}
 	c.WebSocket = r.websocket()
+	r.events(c.HTTP)
 	if err != nil {
 		return nil, fmt.Errorf("decode call %q: %w", r.ID, err)
 	}

@@ -148,6 +148,10 @@ type HTTP struct {
 	KeptAlive           bool     `json:"kept_alive"`                // not the first call on its connection
 	Stream              uint32   `json:"stream,omitempty"`          // HTTP/2: number of the stream
 	Pushed              bool     `json:"pushed,omitempty"`          // HTTP/2: the server promised the request itself
+	EventStream         bool     `json:"event_stream,omitempty"`    // the response is of Server-Sent Events
+	Events              int      `json:"events,omitempty"`          // seen of them, unless they were sent packed
+	FirstEvent          int64    `json:"first_event_ns,omitempty"`  // when the first was whole, Unix nanoseconds
+	IdleGap             int64    `json:"idle_gap_ns,omitempty"`     // longest silence between two events, or after the last
 	Reset               string   `json:"reset,omitempty"`           // HTTP/2: code of the RST_STREAM or GOAWAY that ended it: CANCEL, …
 	UnknownHeaders      int      `json:"unknown_headers,omitempty"` // HTTP/2: fields that refer to what came before the capture, or in a hole
 }

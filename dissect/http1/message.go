@@ -15,6 +15,7 @@ type fields struct {
 	transfer  string
 	chunked   bool
 	coding    string
+	content   string // its type
 	host      string
 	upgrade   string
 	agent     string
@@ -109,6 +110,7 @@ func (p *Parser) response(h protocol.Host, s *half, head []byte, first, last pro
 	}
 	web.ResponseHeaders, web.ResponseHeadersSize = f.headers, len(head)
 	x.ResponseCoding = f.coding
+	x.Events.Begin(web, f.content, f.coding)
 	switched := status == 101 || c.Method == "CONNECT" && status >= 200 && status < 300
 	if status == 101 && f.upgrade != "" {
 		web.Upgrade = f.upgrade
@@ -295,6 +297,10 @@ func (f *fields) known(name, value string) {
 	case 11:
 		if strings.EqualFold(name, "traceparent") {
 			f.parent = value
+		}
+	case 12:
+		if strings.EqualFold(name, "content-type") {
+			f.content = value
 		}
 	case 14:
 		if f.length < 0 && strings.EqualFold(name, "content-length") {

@@ -62,6 +62,7 @@ type exchange struct {
 	ResponseCoding    string
 	RequestLost       bool // a gap lies in the body
 	ResponseLost      bool
+	Events            Events
 }
 
 // callAndHTTP is allocated as one.
@@ -278,6 +279,9 @@ func (p *Parser) body(h protocol.Host, from protocol.Side, b []byte, first, last
 		kept, size, cut = &x.Call.HTTP.ResponseBody, &x.Call.ResponseSize, &x.Call.HTTP.ResponseBodyCut
 	}
 	*size += int64(len(b))
+	if x.Events.On && from == protocol.Server {
+		x.Events.Read(x.Call.HTTP, b, last.Time)
+	}
 	lost := x.RequestLost
 	if from == protocol.Server {
 		lost = x.ResponseLost
@@ -406,6 +410,7 @@ func (p *Parser) messageEnd(h protocol.Host, from protocol.Side) {
 		}
 	} else {
 		x.ResponseDone = true
+		x.Events.End(x.Call.HTTP, x.Response.Last.Time)
 		x.Call.HTTP.ResponseBody = decode(x.Call.HTTP.ResponseBody, x.ResponseCoding, h.BodyLimit(), &x.Call.HTTP.ResponseBodyCut, &x.Call.HTTP.BodyError)
 	}
 	p.flush(h)
@@ -484,6 +489,7 @@ func (p *Parser) Gap(h protocol.Host, from protocol.Side, n int64, at protocol.M
 			x.RequestLost = true
 		} else {
 			x.ResponseLost = true
+			x.Events.Gap()
 		}
 	}
 	switch {
@@ -569,6 +575,7 @@ func (p *Parser) abandon(h protocol.Host, e protocol.End, final bool) {
 		p.judge(x, e)
 		if !x.ResponseDone && !e.Dropped {
 			x.Call.End = e.Time
+			x.Events.End(x.Call.HTTP, e.Time)
 		}
 		p.emit(h, x)
 	}

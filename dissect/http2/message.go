@@ -151,6 +151,11 @@ func (p *Parser) response(h protocol.Host, b *block, fields []field, missing int
 	c.Status, x.NoStatus = status, status == 0
 	web.ResponseHeaders = make([]traffic.Header, 0, len(fields)+3)
 	x.fields(protocol.Server, fields)
+	for i := range fields {
+		if fields[i].Name == "content-type" {
+			x.Events.Begin(web, fields[i].Value, x.Coding[protocol.Server])
+		}
+	}
 	return x
 }
 

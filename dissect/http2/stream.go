@@ -26,6 +26,7 @@ type stream struct {
 	ResponseLost      bool
 	Coding            [2]string // of bodies
 	Messages          [2]messages
+	Events            http1.Events
 }
 
 // allocated together.
@@ -109,12 +110,16 @@ func (x *stream) lose(from protocol.Side) {
 		x.RequestLost = true
 	case from == protocol.Server && !x.ResponseDone:
 		x.ResponseLost = true
+		x.Events.Gap()
 	}
 }
 
 // missing notes a hole in a body.
 func (x *stream) missing(from protocol.Side, n int64) {
 	x.Messages[from].Lost = true
+	if from == protocol.Server {
+		x.Events.Gap()
+	}
 	web := x.Call.HTTP
 	web.BodyError = "bytes are missing"
 	if from == protocol.Client {
@@ -193,6 +198,9 @@ func (p *Parser) payload(h protocol.Host, from protocol.Side, s *half, v *protoc
 		if x != nil {
 			x.span(from).Add(v.At(at + n - 1))
 			x.body(h, from, b[:n], int(s.Left), len(p.Streams) > maxBodies)
+			if x.Events.On && from == protocol.Server {
+				x.Events.Read(x.Call.HTTP, b[:n], v.At(at+n-1).Time)
+			}
 		}
 	} else {
 		n = int(min(s.Pad, int64(len(b))))
@@ -267,6 +275,7 @@ func (x *stream) decode(h protocol.Host) {
 // complete hands out a call with its whole answer.
 func (p *Parser) complete(h protocol.Host, x *stream) {
 	x.settle(traffic.StateComplete)
+	x.Events.End(x.Call.HTTP, x.Response.Last.Time)
 	x.decode(h)
 	x.webTrailers()
 	p.emit(h, x)
