@@ -123,7 +123,10 @@ func everyHTTP2(file string) func() error {
 			call(bg, "GET", "/plain?a=1&b=%20", nil, exchange2{}, nil),
 			call(bg, "POST", "/echo", strings.NewReader("hello"), exchange2{Request: "hello", RequestSize: 5}, nil),
 			call(bg, "PUT", "/echo", strings.NewReader(long), exchange2{Request: long[:20], RequestSize: int64(len(long))}, nil),
-			call(bg, "GET", "/gzip", nil, exchange2{}, func(r *http.Request) { r.Header.Set("Accept-Encoding", "gzip"); r.Header.Set("X-Long", strings.Repeat("é", 8_500)) }),
+			call(bg, "GET", "/gzip", nil, exchange2{}, func(r *http.Request) {
+				r.Header.Set("Accept-Encoding", "gzip")
+				r.Header.Set("X-Long", strings.Repeat("é", 8_500))
+			}),
 			call(bg, "HEAD", "/plain", nil, exchange2{}, nil),
 			call(bg, "GET", "/nowhere", nil, exchange2{}, nil),
 			call(bg, "DELETE", "/none", nil, exchange2{}, nil),

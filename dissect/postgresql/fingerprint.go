@@ -206,7 +206,7 @@ func (t *tokenizer) operator() {
 			break
 		}
 		// PostgreSQL ends an operator before a sign: a=-1 is = and -1.
-		if t.at > from && (t.s[t.at] == '-' || t.s[t.at] == '+') && strings.IndexAny(t.s[from:t.at], "~!@#%^&|`?") < 0 {
+		if t.at > from && (t.s[t.at] == '-' || t.s[t.at] == '+') && !strings.ContainsAny(t.s[from:t.at], "~!@#%^&|`?") {
 			break
 		}
 		t.at++
