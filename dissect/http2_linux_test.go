@@ -117,8 +117,6 @@ func everyHTTP2(file string) func() error {
 		}
 		bg := context.Background()
 		long := strings.Repeat("0123456789", longBody(file)/20)
-		soon, cancel := context.WithTimeout(bg, 100*time.Millisecond)
-		defer cancel()
 		err = errors.Join(
 			call(bg, "GET", "/plain?a=1&b=%20", nil, exchange2{}, nil),
 			call(bg, "POST", "/echo", strings.NewReader("hello"), exchange2{Request: "hello", RequestSize: 5}, nil),
@@ -133,7 +131,11 @@ func everyHTTP2(file string) func() error {
 			call(bg, "GET", "/trailers", nil, exchange2{}, nil),
 			call(bg, "GET", "/abort", nil, exchange2{State: "unanswered", Error: traffic.ErrorStream, Reset: "INTERNAL_ERROR"}, nil),
 			call(bg, "GET", "/half", nil, exchange2{State: "truncated", Error: traffic.ErrorStream, Reset: "INTERNAL_ERROR"}, nil),
-			call(soon, "GET", "/slow", nil, exchange2{State: "unanswered", Error: traffic.ErrorCancelled, Reset: "CANCEL"}, nil),
+			func() error { // the time begins when the calls before are done: the request has long left when it is over
+				soon, cancel := context.WithTimeout(bg, 300*time.Millisecond)
+				defer cancel()
+				return call(soon, "GET", "/slow", nil, exchange2{State: "unanswered", Error: traffic.ErrorCancelled, Reset: "CANCEL"}, nil)
+			}(),
 			call(bg, "POST", "/echo", strings.NewReader("waited"), exchange2{Request: "waited", RequestSize: 6, Continued: true},
 				func(r *http.Request) { r.Header.Set("Expect", "100-continue") }),
 		)
