@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/devloop-io/devloop/assertions"
 	"github.com/devloop-io/devloop/capture"
@@ -164,6 +165,28 @@ func (s *Session) collectCrashes(env *localenv.Env) {
 		}
 		s.mu.Unlock()
 		s.publish(nil, control.Event{Message: fmt.Sprintf("%s %s", x.Service, x.How())})
+	}
+}
+
+// crashBound is how long a failed exercise waits for the news that a service has ended: the connection breaks before the
+// kernel tells of the process.
+const crashBound = 300 * time.Millisecond
+
+// awaitCrash is crashed, after waiting for one for a while.
+func (s *Session) awaitCrash(bound time.Duration) []crash {
+	deadline := time.NewTimer(bound)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if crashes := s.crashed(); len(crashes) > 0 {
+			return crashes
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			return nil
+		}
 	}
 }
 

@@ -261,6 +261,9 @@ func (t *turn) exercise(ctx context.Context) error {
 // exercise may notice the end of a service before devloop does.
 func (t *turn) crash(failing error) error {
 	crashes := t.s.crashed()
+	if failing != nil {
+		crashes = t.s.awaitCrash(crashBound)
+	}
 	if len(crashes) == 0 {
 		return failing
 	}
