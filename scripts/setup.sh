@@ -25,6 +25,7 @@ need iptables iptables
 need ethtool ethtool
 need libcap2-bin setcap
 need jq jq
+need curl curl
 need git git
 need make make
 # `make generate`: the compiler whose eBPF objects are committed. Newer releases lack it and do without.
