@@ -2,6 +2,7 @@ package devloop
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -68,7 +69,7 @@ func (s *Session) runExercise(ctx context.Context, t *turn) (*traffic.ExerciseRe
 	out, err := exercise.ReadOutcome(&stdout)
 	if err != nil {
 		return nil, failed(control.ExitEnvironment, traffic.Failure{
-			Phase: "exercise", What: fmt.Sprintf("exercise %s did not finish: %v", name, cmp2(runErr, err)), Output: output.tail.String(),
+			Phase: "exercise", What: fmt.Sprintf("exercise %s did not finish: %v", name, cmp.Or(runErr, err)), Output: output.tail.String(),
 		})
 	}
 	if out.Error != "" {
@@ -91,13 +92,6 @@ func reachable(steps []config.Step, env *localenv.Env) []config.Step {
 		}
 	}
 	return steps
-}
-
-func cmp2(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 func lastOutput(r traffic.ExerciseResult) string {

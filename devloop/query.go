@@ -1,7 +1,6 @@
 package devloop
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -378,21 +377,4 @@ func (s *Session) slice(ctx context.Context, it *traffic.Iteration, name string,
 		return "", err
 	}
 	return path, errors.Join(sn.ExportTo(ctx, path, o), sn.Close())
-}
-
-// Snapshots lists the snapshots, newest first.
-func (s *Session) Snapshots() ([]control.SnapshotInfo, error) {
-	list, err := s.store.List()
-	if err != nil {
-		return nil, err
-	}
-	rows := make([]control.SnapshotInfo, 0, len(list))
-	for _, sn := range list {
-		rows = append(rows, control.SnapshotInfo{
-			ID: sn.ID, Status: "completed", Size: sn.Size, CreatedNS: sn.Created, StartNS: sn.Start, EndNS: sn.End,
-			Packets: sn.Packets, Iteration: sn.Iteration, Revision: sn.Revision,
-		})
-	}
-	slices.SortFunc(rows, func(a, b control.SnapshotInfo) int { return cmp.Compare(b.CreatedNS, a.CreatedNS) })
-	return rows, nil
 }

@@ -10,17 +10,16 @@ import (
 
 // ExpressionInput is a check to try.
 type ExpressionInput struct {
-	On         string `json:"on" jsonschema:"KFL filter that selects the calls or connections"`
-	Expect     string `json:"expect" jsonschema:"expectation over them, e.g. none(status_code >= 500) && p95(latency) < duration(\"120ms\")"`
-	Iteration  string `json:"iteration,omitempty" jsonschema:"the newest with traffic by default"`
-	AllowEmpty bool   `json:"allow_empty,omitempty" jsonschema:"nothing selected is a pass, over complete capture"`
+	On        string `json:"on" jsonschema:"KFL filter that selects the calls or connections"`
+	Expect    string `json:"expect" jsonschema:"expectation over them, e.g. none(status_code >= 500) && p95(latency) < duration(\"120ms\")"`
+	Iteration string `json:"iteration,omitempty" jsonschema:"the newest with traffic by default"`
 }
 
 func checkExpression(s *mcp.Server, t *tools, _ bool) {
 	add(s, t, looks, "check_expression", "Try a check",
 		"Compiles a check and evaluates it on traffic that is there already. Use it to write checks: errors come with position and suggestion.",
 		func(ctx context.Context, c *control.Client, _ *mcp.CallToolRequest, in ExpressionInput) (Check, error) {
-			r, err := c.Expression(ctx, control.ExpressionRequest{On: in.On, Expect: in.Expect, Iteration: in.Iteration, AllowEmpty: in.AllowEmpty})
+			r, err := c.Expression(ctx, control.ExpressionRequest{On: in.On, Expect: in.Expect, Iteration: in.Iteration})
 			if err != nil {
 				return Check{}, err
 			}

@@ -101,15 +101,6 @@ func (c *Client) Doctor(ctx context.Context) (*DoctorAnswer, error) {
 	return ask[DoctorAnswer](ctx, c, "doctor", struct{}{}, nil)
 }
 
-// Snapshots lists the snapshots, newest first.
-func (c *Client) Snapshots(ctx context.Context) ([]SnapshotInfo, error) {
-	list, err := ask[[]SnapshotInfo](ctx, c, "snapshots", struct{}{}, nil)
-	if err != nil {
-		return nil, err
-	}
-	return *list, nil
-}
-
 // Down stops the services, removes what was made for them, verifies it, and ends the daemon.
 func (c *Client) Down(ctx context.Context) error {
 	_, err := ask[struct{}](ctx, c, "down", struct{}{}, nil)

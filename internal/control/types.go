@@ -191,10 +191,9 @@ type TraceAnswer struct {
 
 // ExpressionRequest tries a check on traffic that is there already.
 type ExpressionRequest struct {
-	On         string `json:"on"`
-	Expect     string `json:"expect"`
-	AllowEmpty bool   `json:"allow_empty,omitempty"`
-	Iteration  string `json:"iteration,omitempty"`
+	On        string `json:"on"`
+	Expect    string `json:"expect"`
+	Iteration string `json:"iteration,omitempty"`
 }
 
 // Fact is one thing that doctor looked at.
@@ -212,28 +211,6 @@ type DoctorAnswer struct {
 	Fix    string `json:"fix,omitempty"`
 	Mode   string `json:"mode"` // netns or loopback
 	Facts  []Fact `json:"facts"`
-}
-
-// SnapshotInfo is a row of the list of snapshots.
-type SnapshotInfo struct {
-	ID        string `json:"name"`
-	Status    string `json:"status"`
-	Size      int64  `json:"size_bytes"`
-	CreatedNS int64  `json:"created_at"`
-	StartNS   int64  `json:"start_ts"`
-	EndNS     int64  `json:"end_ts"`
-	Packets   uint64 `json:"packet_count"`
-	Iteration string `json:"iteration,omitempty"`
-	Revision  string `json:"revision,omitempty"`
-}
-
-// SnapshotRequest names a snapshot; for export, what of it.
-type SnapshotRequest struct {
-	ID          string   `json:"name"`
-	Destination string   `json:"destination,omitempty"` // file; inside the workspace unless given by the CLI
-	Connections []uint64 `json:"connections,omitempty"`
-	Raw         bool     `json:"raw,omitempty"`
-	Verify      bool     `json:"verify,omitempty"`
 }
 
 // Untrusted labels text that came from the wire.

@@ -225,7 +225,6 @@ func (s *server) handler() http.Handler {
 		return s.session.Expression(r)
 	})
 	handle(mux, s, "doctor", func(context.Context, struct{}, func(control.Event)) (any, error) { return devloop.Doctor(), nil })
-	handle(mux, s, "snapshots", func(context.Context, struct{}, func(control.Event)) (any, error) { return s.session.Snapshots() })
 	handle(mux, s, "follow", func(_ context.Context, r control.FollowRequest, _ func(control.Event)) (any, error) {
 		s.session.Follow(r.On)
 		return struct{}{}, nil
