@@ -136,8 +136,8 @@ func (s *Session) Status() *control.Status {
 	}
 	if s.env != nil {
 		st.Running, st.Warnings = true, s.env.Warnings()
-		mode, why := s.env.Mode()
-		st.Mode, st.ModeWhy = string(mode), why
+		st.Mode, st.ModeWhy = s.env.Mode()
+		st.Environment = s.env.Name()
 		st.Source = s.wire.sourceName()
 		if s.wire != nil {
 			st.SourceWhy = s.wire.why
@@ -157,19 +157,10 @@ func (s *Session) services() []control.ServiceStatus {
 	list := []control.ServiceStatus{}
 	seen := map[string]bool{}
 	if s.env != nil {
-		for _, in := range s.env.Instances() {
-			if in.Kind == traffic.KindExercise {
-				continue
-			}
-			seen[in.Service] = true
-			ip := ""
-			if in.IP.IsValid() {
-				ip = in.IP.String()
-			}
-			list = append(list, control.ServiceStatus{
-				Name: in.Service, Kind: in.Kind, State: "running", Build: in.Build, PID: in.PID, IP: ip, Ports: in.Ports,
-				Log: in.Log, StandIn: in.StandIn, Outside: s.cfg.Services[in.Service].Outside,
-			})
+		for _, st := range s.env.Running() {
+			seen[st.Name] = true
+			st.Outside = s.cfg.Services[st.Name].Outside
+			list = append(list, st)
 		}
 	}
 	for name, service := range s.cfg.Services {

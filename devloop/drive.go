@@ -16,7 +16,6 @@ import (
 	"github.com/devloop-io/devloop/devloop/exercise"
 	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/internal/control"
-	"github.com/devloop-io/devloop/localenv"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -51,7 +50,7 @@ func (s *Session) runExercise(ctx context.Context, t *turn) (*traffic.ExerciseRe
 			Phase: "exercise", What: err.Error(), Hint: exerciseHint,
 		})
 	}
-	env := s.localEnv()
+	env := s.environment()
 	e.Steps = reachable(e.Steps, env)
 	spec, err := json.Marshal(exercise.Spec{Name: name, Iteration: t.it.ID, Dir: s.workspace, Exercise: e})
 	if err != nil {
@@ -63,9 +62,9 @@ func (s *Session) runExercise(ctx context.Context, t *turn) (*traffic.ExerciseRe
 	}
 	var stdout bytes.Buffer
 	output := &lines{tell: func(text string) { s.publish(t.r, control.Event{Output: text}) }}
-	cmd := env.Command(ctx, localenv.ExerciseName, self, exercise.Argument)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Dir = bytes.NewReader(spec), &stdout, output, s.workspace
-	runErr := cmd.Run()
+	_, runErr := env.Drive(ctx, drive{
+		argv: []string{self, exercise.Argument}, dir: s.workspace, stdin: bytes.NewReader(spec), stdout: &stdout, stderr: output,
+	})
 	out, err := exercise.ReadOutcome(&stdout)
 	if err != nil {
 		return nil, failed(control.ExitEnvironment, traffic.Failure{
@@ -81,7 +80,7 @@ func (s *Session) runExercise(ctx context.Context, t *turn) (*traffic.ExerciseRe
 }
 
 // reachable are the steps with the addresses that answer in this environment.
-func reachable(steps []config.Step, env *localenv.Env) []config.Step {
+func reachable(steps []config.Step, env environment) []config.Step {
 	steps = slices.Clone(steps)
 	for i, step := range steps {
 		steps[i].Run = env.Reach(step.Run)
@@ -106,31 +105,27 @@ func (s *Session) runCommand(ctx context.Context, t *turn) (*traffic.ExerciseRes
 	began := time.Now()
 	line := strings.Join(t.r.Command, " ")
 	output := &lines{tell: func(text string) { s.publish(t.r, control.Event{Output: text}) }}
-	cmd := s.localEnv().Command(ctx, localenv.ExerciseName, t.r.Command...)
-	cmd.Stdout, cmd.Stderr = output, output
-	cmd.Dir = t.r.Dir
-	if cmd.Dir == "" {
-		cmd.Dir = s.workspace
-	}
-	cmd.Env = append(slices.Concat(cmd.Env, t.r.Env), "DEVLOOP_ITERATION="+t.it.ID)
-	err := cmd.Run()
-	result := &traffic.ExerciseResult{Name: line, ExitCode: cmd.ExitCode(), Steps: []traffic.StepResult{{
-		Step: "run " + line, ExitCode: cmd.ExitCode(), Output: output.tail.String(), NS: time.Since(began).Nanoseconds(),
+	code, err := s.environment().Drive(ctx, drive{
+		argv: t.r.Command, env: append(slices.Clone(t.r.Env), "DEVLOOP_ITERATION="+t.it.ID), dir: cmp.Or(t.r.Dir, s.workspace),
+		stdout: output, stderr: output,
+	})
+	result := &traffic.ExerciseResult{Name: line, ExitCode: code, Steps: []traffic.StepResult{{
+		Step: "run " + line, ExitCode: code, Output: output.tail.String(), NS: time.Since(began).Nanoseconds(),
 	}}}
 	if err == nil {
 		return result, nil
 	}
-	if cmd.ExitCode() <= 0 {
+	if code <= 0 {
 		return result, failed(control.ExitEnvironment, traffic.Failure{
 			Phase: "exercise", What: fmt.Sprintf("run %s: %v", line, err), Output: output.tail.String(),
 		})
 	}
-	return result, failed(cmd.ExitCode(), traffic.Failure{
-		Phase: "exercise", What: fmt.Sprintf("%s exited with %d", line, cmd.ExitCode()), Output: output.tail.String(),
+	return result, failed(code, traffic.Failure{
+		Phase: "exercise", What: fmt.Sprintf("%s exited with %d", line, code), Output: output.tail.String(),
 	})
 }
 
-func (s *Session) localEnv() *localenv.Env {
+func (s *Session) environment() environment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.env

@@ -13,15 +13,10 @@ import (
 	"time"
 
 	"github.com/devloop-io/devloop/assertions"
-	"github.com/devloop-io/devloop/capture"
 	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/internal/control"
-	"github.com/devloop-io/devloop/localenv"
 	"github.com/devloop-io/devloop/traffic"
 )
-
-// crash is a service that ended by itself.
-type crash struct{ service, what, tail string }
 
 func (s *Session) config() *config.Config {
 	s.mu.Lock()
@@ -94,7 +89,7 @@ func (s *Session) ensureStarted(ctx context.Context, say func(string)) (string, 
 		if env, detail, err = s.makeEnvironment(ctx, cfg); err != nil {
 			return "", err
 		}
-		say("environment local: " + detail)
+		say("environment " + env.Name() + ": " + detail)
 	}
 	learnt := make(chan *sources, 1)
 	go func() {
@@ -116,11 +111,11 @@ func (s *Session) ensureStarted(ctx context.Context, say func(string)) (string, 
 	return detail, nil
 }
 
-// makeEnvironment makes network and cgroups, and begins to capture. Nothing runs in it yet.
-func (s *Session) makeEnvironment(ctx context.Context, cfg *config.Config) (*localenv.Env, string, error) {
-	env, err := localenv.New(ctx, localenv.Options{Workspace: s.workspace, Config: cfg, Log: s.log})
+// makeEnvironment makes the environment, and begins to capture. Nothing runs in it yet.
+func (s *Session) makeEnvironment(ctx context.Context, cfg *config.Config) (environment, string, error) {
+	env, err := newLocal(ctx, s.workspace, cfg, s.log)
 	if err != nil {
-		return nil, "", failed(control.ExitEnvironment, traffic.Failure{Phase: "start", What: err.Error(), Hint: "devloop doctor"})
+		return nil, "", err
 	}
 	w, err := newWire(env, s.store, int64(cfg.Storage.Ring), s.options, s.log)
 	var none *noSource
@@ -141,13 +136,10 @@ func (s *Session) makeEnvironment(ctx context.Context, cfg *config.Config) (*loc
 // startFailure tells a process that did not come up from other trouble.
 func (s *Session) startFailure(phase string, err error) error {
 	f := traffic.Failure{Phase: phase, What: err.Error(), Hint: "devloop status"}
-	var se *localenv.StartError
+	var se *startError
 	switch {
 	case errors.As(err, &se):
-		f.Service, f.What, f.Output = se.Service, se.Service+": "+se.What, se.Tail
-		if se.Log != "" {
-			f.Hint = "its whole log is " + se.Log
-		}
+		f.Service, f.What, f.Output, f.Hint = se.service, se.Error(), se.tail, se.hint
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
 		f.Hint = "install the program, or mend its command in devloop.yaml"
 	}
@@ -155,17 +147,17 @@ func (s *Session) startFailure(phase string, err error) error {
 }
 
 // collectCrashes notes services that end by themselves; the next iteration tells of them and starts them again.
-func (s *Session) collectCrashes(env *localenv.Env) {
-	for x := range env.Exited() {
-		s.log.Warn("a service ended by itself", "service", x.Service, "how", x.How())
+func (s *Session) collectCrashes(env environment) {
+	env.Crashes(func(c crash) {
+		s.log.Warn("a service ended by itself", "service", c.service, "what", c.what)
 		s.mu.Lock()
 		if s.env == env {
-			s.crashes = append(s.crashes, crash{x.Service, x.Service + " " + x.How(), x.Tail})
-			delete(s.served, x.Service)
+			s.crashes = append(s.crashes, c)
+			delete(s.served, c.service)
 		}
 		s.mu.Unlock()
-		s.publish(nil, control.Event{Message: fmt.Sprintf("%s %s", x.Service, x.How())})
-	}
+		s.publish(nil, control.Event{Message: c.what})
+	})
 }
 
 // crashBound is how long a failed exercise waits for the news that a service has ended: the connection breaks before the
@@ -247,12 +239,12 @@ func (s *Session) deploy(ctx context.Context, built map[string]build) ([]string,
 }
 
 // startWave starts services that do not need each other, at the same time.
-func (s *Session) startWave(ctx context.Context, env *localenv.Env, names []string, built map[string]build) error {
+func (s *Session) startWave(ctx context.Context, env environment, names []string, built map[string]build) error {
 	errs := make(chan error, len(names))
 	for _, name := range names {
 		go func() {
 			b := built[name]
-			_, err := env.Start(ctx, name, localenv.Build{ID: b.ID, Argv: b.Argv})
+			err := env.Start(ctx, name, b)
 			s.mu.Lock()
 			if err == nil {
 				s.served[name] = b
@@ -298,9 +290,4 @@ func waves(cfg *config.Config, names []string) [][]string {
 		order = append(order, wave)
 	}
 	return order
-}
-
-// captureTarget says what localenv's target is to a capture source.
-func captureTarget(t localenv.Target) capture.Target {
-	return capture.Target(t)
 }

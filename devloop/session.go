@@ -19,7 +19,6 @@ import (
 	"github.com/devloop-io/devloop/devloop/watch"
 	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/internal/control"
-	"github.com/devloop-io/devloop/localenv"
 	"github.com/devloop-io/devloop/store"
 	"github.com/devloop-io/devloop/traffic"
 	"github.com/devloop-io/devloop/traffic/redact"
@@ -50,7 +49,7 @@ type Session struct {
 	mu       sync.Mutex
 	cfg      *config.Config
 	sources  *sources
-	env      *localenv.Env
+	env      environment
 	wire     *wire
 	blind    *noSource         // why wire is nil although env is not
 	served   map[string]build  // what runs now

@@ -13,7 +13,6 @@ import (
 	"github.com/devloop-io/devloop/capture"
 	"github.com/devloop-io/devloop/capture/pcapfile"
 	"github.com/devloop-io/devloop/dissect"
-	"github.com/devloop-io/devloop/localenv"
 	"github.com/devloop-io/devloop/store"
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -31,12 +30,11 @@ type wire struct {
 	log      *slog.Logger
 	follower *follower
 
-	cancel  context.CancelFunc
-	done    chan struct{}
-	failed  atomic.Pointer[error] // why the source ended by itself
-	lost    atomic.Pointer[error] // why packets could not be written
-	newest  atomic.Int64          // time of the newest packet
-	targets *targets
+	cancel context.CancelFunc
+	done   chan struct{}
+	failed atomic.Pointer[error] // why the source ended by itself
+	lost   atomic.Pointer[error] // why packets could not be written
+	newest atomic.Int64          // time of the newest packet
 }
 
 // openWindow is a window while it is open, and what was found when it is not.
@@ -58,19 +56,12 @@ func DissectOptions() dissect.Options { return dissect.Options{Node: nodeName} }
 const followEvery = 100 * time.Millisecond
 
 // newWire begins to capture what the environment runs, with the best source that works here.
-func newWire(env *localenv.Env, st *store.Store, ringSize int64, o Options, log *slog.Logger) (*wire, error) {
-	w := &wire{store: st, log: log, done: make(chan struct{}), targets: newTargets()}
+func newWire(env environment, st *store.Store, ringSize int64, o Options, log *slog.Logger) (*wire, error) {
+	w := &wire{store: st, log: log, done: make(chan struct{})}
 	var err error
-	if w.source, w.why, err = openSource(env, w.targets, o.Source, log); err != nil {
+	if w.source, w.why, err = env.Capture(o.Source, func(err error) { w.failed.Store(&err) }, log); err != nil {
 		return nil, err
 	}
-	source := w.source
-	env.OnTarget(func(t localenv.Target) {
-		if err := w.targets.add(captureTarget(t), source); err != nil {
-			log.Error("a service is not captured", "service", t.Name, "err", err)
-			w.failed.Store(&err)
-		}
-	})
 	if o.Wrap != nil {
 		w.source = o.Wrap(w.source)
 	}
@@ -88,7 +79,7 @@ func newWire(env *localenv.Env, st *store.Store, ringSize int64, o Options, log 
 }
 
 // header names the addresses at the head of every segment.
-func header(env *localenv.Env) capture.Meta {
+func header(env environment) capture.Meta {
 	m := capture.Meta{Application: "devloop"}
 	for _, id := range env.Identities() {
 		if name := id.Workload.Name(); name != "" {
@@ -99,7 +90,7 @@ func header(env *localenv.Env) capture.Meta {
 }
 
 // resolver names the ends that no interface names.
-func resolver(env *localenv.Env) func(netip.Addr, int64) (traffic.Workload, bool) {
+func resolver(env environment) func(netip.Addr, int64) (traffic.Workload, bool) {
 	return func(ip netip.Addr, _ int64) (traffic.Workload, bool) {
 		for _, id := range env.Identities() {
 			if id.IP == ip {

@@ -1,0 +1,70 @@
+package devloop
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"github.com/devloop-io/devloop/capture"
+	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// environment is where a session's services run: local processes, or pods of a cluster. Its methods may be called from
+// any goroutine.
+type environment interface {
+	// Name is local, kind or cluster.
+	Name() string
+	// Mode says how services are kept apart, and why not better: "netns".
+	Mode() (mode, why string)
+	// Platform is what programs are built for.
+	Platform() platform
+	// Warnings are sentences about what is not as it should be.
+	Warnings() []string
+	// Identities says whose addresses are.
+	Identities() []traffic.Identity
+	// Running lists what runs now, whatever drives the services left out.
+	Running() []control.ServiceStatus
+	// Capture opens the best source that works here, or the wanted one. why says why not a better one. failed is told of
+	// what later comes up and cannot be captured.
+	Capture(want string, failed func(error), log *slog.Logger) (s capture.Source, why string, err error)
+	// StartDependencies starts what does not run of the dependencies, and returns when all are ready.
+	StartDependencies(ctx context.Context) error
+	// Start runs a build of a service in place of the running one, and returns when it is ready. A service that does not
+	// come up is a startError.
+	Start(ctx context.Context, service string, b build) error
+	// Reach replaces declared addresses in a text, such as a URL, by those that answer.
+	Reach(text string) string
+	// Drive runs a command that drives the services from inside of the environment, where they go by their names. The
+	// exit code is -1 when a signal ended it.
+	Drive(ctx context.Context, d drive) (exitCode int, err error)
+	// Crashes tells of services that end unasked after they had been ready, until the environment is down.
+	Crashes(tell func(crash))
+	// Down stops everything, removes what was made, and checks.
+	Down(ctx context.Context) error
+}
+
+// platform is an operating system and a processor, as the Go toolchain calls them. The zero value is this machine.
+type platform struct{ os, arch string }
+
+// drive is a command that drives the services.
+type drive struct {
+	argv           []string
+	env            []string // after the environment's own: the last value of a name counts
+	dir            string   // absolute
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// crash is a service that ended by itself.
+type crash struct{ service, what, tail string }
+
+// startError is a service that did not come up.
+type startError struct {
+	service string
+	what    string // one sentence without a full stop
+	tail    string // last lines of its log
+	hint    string // where to look next
+}
+
+func (e *startError) Error() string { return e.service + ": " + e.what }
