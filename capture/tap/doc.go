@@ -11,5 +11,8 @@
 // at the receiver with their headers only. This needs no list of addresses and holds behind NAT, where it merely
 // records twice.
 //
+// [Choices], when the tap is opened with some, say by cgroup and port what is recorded at all, and change while it runs.
+// They are looked at in the kernel: a stream of captured packets that leaves the machine is not captured again.
+//
 // Packets for which the ring had no room are counted by cgroup and flow. The oldest kernel that has everything is 5.15.
 package tap

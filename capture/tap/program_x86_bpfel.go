@@ -13,6 +13,12 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type programConclusion struct {
+	_          structs.HostLayout
+	Generation uint32
+	Choice     uint32
+}
+
 type programEvent struct {
 	_         structs.HostLayout
 	Time      uint64
@@ -42,6 +48,11 @@ type programLostKey struct {
 	Pad       uint32
 }
 
+type programProcess struct {
+	_    structs.HostLayout
+	Comm [16]int8
+}
+
 type programSocket struct {
 	_    structs.HostLayout
 	Pid  uint32
@@ -52,10 +63,14 @@ type programSocket struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	programMapChoices       = "choices"
+	programMapConclusions   = "conclusions"
 	programMapLost          = "lost"
 	programMapLostTotal     = "lost_total"
 	programMapOpenings      = "openings"
 	programMapPackets       = "packets"
+	programMapPorts         = "ports"
+	programMapProcesses     = "processes"
 	programMapSockets       = "sockets"
 	programProgTapBind4     = "tap_bind4"
 	programProgTapBind6     = "tap_bind6"
@@ -63,9 +78,12 @@ const (
 	programProgTapIngress   = "tap_ingress"
 	programProgTapSocket    = "tap_socket"
 	programVarAsleep        = "asleep"
+	programVarChoosy        = "choosy"
+	programVarGeneration    = "generation"
 	programVarHeadersOnly   = "headers_only"
 	programVarIngress       = "ingress"
 	programVarSnap          = "snap"
+	programVarSomePorts     = "some_ports"
 	programVarUnusedEvent   = "unused_event"
 	programVarUnusedLostKey = "unused_lost_key"
 	programVarWakeBytes     = "wake_bytes"
@@ -124,11 +142,15 @@ type programProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type programMapSpecs struct {
-	Lost      *ebpf.MapSpec `ebpf:"lost"`
-	LostTotal *ebpf.MapSpec `ebpf:"lost_total"`
-	Openings  *ebpf.MapSpec `ebpf:"openings"`
-	Packets   *ebpf.MapSpec `ebpf:"packets"`
-	Sockets   *ebpf.MapSpec `ebpf:"sockets"`
+	Choices     *ebpf.MapSpec `ebpf:"choices"`
+	Conclusions *ebpf.MapSpec `ebpf:"conclusions"`
+	Lost        *ebpf.MapSpec `ebpf:"lost"`
+	LostTotal   *ebpf.MapSpec `ebpf:"lost_total"`
+	Openings    *ebpf.MapSpec `ebpf:"openings"`
+	Packets     *ebpf.MapSpec `ebpf:"packets"`
+	Ports       *ebpf.MapSpec `ebpf:"ports"`
+	Processes   *ebpf.MapSpec `ebpf:"processes"`
+	Sockets     *ebpf.MapSpec `ebpf:"sockets"`
 }
 
 // programVariableSpecs contains global variables before they are loaded into the kernel.
@@ -136,9 +158,12 @@ type programMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type programVariableSpecs struct {
 	Asleep        *ebpf.VariableSpec `ebpf:"asleep"`
+	Choosy        *ebpf.VariableSpec `ebpf:"choosy"`
+	Generation    *ebpf.VariableSpec `ebpf:"generation"`
 	HeadersOnly   *ebpf.VariableSpec `ebpf:"headers_only"`
 	Ingress       *ebpf.VariableSpec `ebpf:"ingress"`
 	Snap          *ebpf.VariableSpec `ebpf:"snap"`
+	SomePorts     *ebpf.VariableSpec `ebpf:"some_ports"`
 	UnusedEvent   *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedLostKey *ebpf.VariableSpec `ebpf:"unused_lost_key"`
 	WakeBytes     *ebpf.VariableSpec `ebpf:"wake_bytes"`
@@ -164,19 +189,27 @@ func (o *programObjects) Close() error {
 //
 // It can be passed to loadProgramObjects or ebpf.CollectionSpec.LoadAndAssign.
 type programMaps struct {
-	Lost      *ebpf.Map `ebpf:"lost"`
-	LostTotal *ebpf.Map `ebpf:"lost_total"`
-	Openings  *ebpf.Map `ebpf:"openings"`
-	Packets   *ebpf.Map `ebpf:"packets"`
-	Sockets   *ebpf.Map `ebpf:"sockets"`
+	Choices     *ebpf.Map `ebpf:"choices"`
+	Conclusions *ebpf.Map `ebpf:"conclusions"`
+	Lost        *ebpf.Map `ebpf:"lost"`
+	LostTotal   *ebpf.Map `ebpf:"lost_total"`
+	Openings    *ebpf.Map `ebpf:"openings"`
+	Packets     *ebpf.Map `ebpf:"packets"`
+	Ports       *ebpf.Map `ebpf:"ports"`
+	Processes   *ebpf.Map `ebpf:"processes"`
+	Sockets     *ebpf.Map `ebpf:"sockets"`
 }
 
 func (m *programMaps) Close() error {
 	return _ProgramClose(
+		m.Choices,
+		m.Conclusions,
 		m.Lost,
 		m.LostTotal,
 		m.Openings,
 		m.Packets,
+		m.Ports,
+		m.Processes,
 		m.Sockets,
 	)
 }
@@ -186,9 +219,12 @@ func (m *programMaps) Close() error {
 // It can be passed to loadProgramObjects or ebpf.CollectionSpec.LoadAndAssign.
 type programVariables struct {
 	Asleep        *ebpf.Variable `ebpf:"asleep"`
+	Choosy        *ebpf.Variable `ebpf:"choosy"`
+	Generation    *ebpf.Variable `ebpf:"generation"`
 	HeadersOnly   *ebpf.Variable `ebpf:"headers_only"`
 	Ingress       *ebpf.Variable `ebpf:"ingress"`
 	Snap          *ebpf.Variable `ebpf:"snap"`
+	SomePorts     *ebpf.Variable `ebpf:"some_ports"`
 	UnusedEvent   *ebpf.Variable `ebpf:"unused_event"`
 	UnusedLostKey *ebpf.Variable `ebpf:"unused_lost_key"`
 	WakeBytes     *ebpf.Variable `ebpf:"wake_bytes"`

@@ -32,7 +32,8 @@ type Tap struct {
 	objects  *ebpf.Collection
 	links    []link.Link // kept: a link that is collected is detached
 	ring     *ring
-	shared   []byte         // page of the program's variables
+	shared   []byte // page of the program's variables
+	asleepAt uint32
 	asleep   *atomic.Uint32 // in shared
 	poll     *os.File       // an epoll of the ring and the event, itself waited for by Go's poller
 	pollConn syscall.RawConn
@@ -43,6 +44,13 @@ type Tap struct {
 	flushes chan flush
 	started atomic.Bool
 	ended   atomic.Bool
+
+	choosing sync.Mutex
+	chosen   struct {
+		cgroups    map[uint64]Choice
+		ports      map[uint16]uint8
+		generation uint32
+	}
 
 	mu       sync.Mutex
 	points   []*point
@@ -69,7 +77,7 @@ type flush struct {
 func Open(o Options) (*Tap, error) {
 	o.defaults()
 	t := &Tap{o: o, event: -1, flushes: make(chan flush, 16), byCGroup: map[uint64]*point{}, lost: map[programLostKey]lostCount{}}
-	for _, step := range []func() error{t.load, t.mapMemory, t.openPoll, t.attach} {
+	for _, step := range []func() error{t.load, t.mapMemory, t.openPoll, t.chooseFirst, t.attach} {
 		if err := step(); err != nil {
 			t.Close()
 			return nil, fmt.Errorf("open the tap on %s: %w", o.CGroup, explain(err))
@@ -101,6 +109,9 @@ func (t *Tap) load() error {
 	if t.o.WholeIngress {
 		variables[programVarHeadersOnly] = 0
 	}
+	if t.o.Choices != nil {
+		variables[programVarChoosy] = 1
+	}
 	if t.o.EgressOnly {
 		variables[programVarIngress], variables[programVarHeadersOnly] = 0, 0
 	}
@@ -109,6 +120,7 @@ func (t *Tap) load() error {
 			return fmt.Errorf("set %s: %w", name, err)
 		}
 	}
+	t.asleepAt = spec.Variables[programVarAsleep].Offset
 	for name := range t.o.without {
 		delete(spec.Programs, name)
 	}
@@ -142,7 +154,7 @@ func (t *Tap) mapMemory() (err error) {
 	if err != nil {
 		return fmt.Errorf("map the program's variables: %w", err)
 	}
-	t.asleep = (*atomic.Uint32)(unsafe.Pointer(&t.shared[0])) // the only one
+	t.asleep = (*atomic.Uint32)(unsafe.Pointer(&t.shared[t.asleepAt]))
 	return nil
 }
 
@@ -245,7 +257,7 @@ func (t *Tap) drain(p *traffic.Packet, emit func(*traffic.Packet)) {
 	for record := t.ring.next(); record != nil; record = t.ring.next() {
 		cgroup := t.decode(record, p)
 		if last == nil || last.ifc.CGroup != cgroup {
-			last = t.point(cgroup)
+			last = t.point(cgroup, p.PID)
 		}
 		p.Interface = last.ifc.Index
 		p.Number = 0
@@ -276,14 +288,14 @@ func (t *Tap) decode(record []byte, p *traffic.Packet) uint64 {
 	return order.Uint64(record[8:])
 }
 
-// point finds the capture point of a cgroup, or makes it.
-func (t *Tap) point(cgroup uint64) *point {
+// point finds the capture point of a cgroup, or makes it. The process is one that speaks there, or 0.
+func (t *Tap) point(cgroup uint64, pid uint32) *point {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.pointLocked(cgroup)
+	return t.pointLocked(cgroup, pid)
 }
 
-func (t *Tap) pointLocked(cgroup uint64) *point {
+func (t *Tap) pointLocked(cgroup uint64, pid uint32) *point {
 	if p := t.byCGroup[cgroup]; p != nil {
 		return p
 	}
@@ -292,6 +304,9 @@ func (t *Tap) pointLocked(cgroup uint64) *point {
 		target = capture.Target{Name: fmt.Sprintf("cgroup/%d", cgroup)}
 	}
 	target.CGroup = cgroup
+	if target.Workload.Process == "" {
+		target.Workload.Process = t.process(pid)
+	}
 	p := &point{ifc: target.Interface(len(t.points), traffic.LinkRaw)}
 	t.points = append(t.points, p)
 	t.byCGroup[cgroup] = p
@@ -412,7 +427,7 @@ func (t *Tap) Stats() capture.Stats {
 			c.last = 0
 		}
 		t.lost[key] = lostCount{last: n, sum: c.sum + n - c.last}
-		t.pointLocked(key.Cgroup)
+		t.pointLocked(key.Cgroup, 0)
 	}
 	byPoint := map[int]map[traffic.FlowLoss]uint64{} // the flow of packets that are neither TCP nor UDP has no name
 	for key, c := range t.lost {

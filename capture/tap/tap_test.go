@@ -47,6 +47,21 @@ func play(role, addr string) error {
 		return httpLoad(n)
 	}
 	buf := make([]byte, size)
+	if role == "echo-twice" { // one connection, each message when told
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			return err
+		}
+		for range 2 {
+			io.ReadFull(os.Stdin, make([]byte, 1))
+			c.Write(buf)
+			if _, err := io.ReadFull(c, buf); err != nil {
+				return err
+			}
+			fmt.Println(c.LocalAddr())
+		}
+		return nil
+	}
 	if role == "client" {
 		io.ReadFull(os.Stdin, make([]byte, 1)) // starts when told
 		c, err := net.Dial("tcp", addr)

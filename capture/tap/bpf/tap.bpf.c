@@ -20,8 +20,14 @@ const volatile __u32 headers_only = 1;       // leave payload out where the send
 const volatile __u32 snap = MAX_DATA;
 const volatile __u32 ingress = 1; // record received packets at all
 
+const volatile __u32 choosy = 0;  // ask choices and ports what to record
+
 // Shared with the reader, which sets it before it sleeps.
 volatile __u32 asleep;
+
+// Counts changes of choices and ports: what was concluded from older ones is looked at again.
+volatile __u32 generation;
+volatile __u32 some_ports; // ports is not empty
 
 struct event {
 	__u64 time; // bpf_ktime_get_ns
@@ -52,10 +58,25 @@ struct lost_key {
 // What is known of a socket. It is cloned from a listener to the sockets that it accepts.
 struct socket {
 	__u32 pid;  // process that made it
-	__u32 peer; // 0 not known yet, or one of the below
+	__u32 peer; // 0 not known yet, or one of the below, above the generation
 };
 #define PEER_TAPPED 1
 #define PEER_FOREIGN 2
+#define PEER_BITS 2
+
+#define IGNORE 1
+#define CAPTURE 2
+#define MAX_DEPTH 16
+
+// What is concluded of a cgroup.
+struct conclusion {
+	__u32 generation;
+	__u32 choice;
+};
+
+struct process {
+	char comm[16];
+};
 
 const struct event *unused_event __attribute__((unused));
 const struct lost_key *unused_lost_key __attribute__((unused));
@@ -93,6 +114,40 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } lost_total SEC(".maps");
+
+// IGNORE or CAPTURE by cgroup, for its sockets and those of the groups below that have no choice of their own.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, __u32);
+} choices SEC(".maps");
+
+// What follows from choices, so that ancestors are walked once.
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, struct conclusion);
+} conclusions SEC(".maps");
+
+// Ports to which TCP and UDP are restricted, as in the packet.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __be16);
+	__type(value, __u8);
+} ports SEC(".maps");
+
+// Names of the processes that made sockets, by their number in the outermost namespace.
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 2048);
+	__type(key, __u32);
+	__type(value, struct process);
+} processes SEC(".maps");
 
 // What the program reads of a packet's headers.
 struct headers {
@@ -258,11 +313,54 @@ static __always_inline __u32 wanted(struct __sk_buff *skb)
 	return skb->len < snap ? skb->len : snap;
 }
 
+// choice_of is the choice of the nearest ancestor that has one.
+static __noinline __u32 choice_of(struct __sk_buff *skb)
+{
+	__u64 id = bpf_skb_cgroup_id(skb), above;
+	struct conclusion *known = bpf_map_lookup_elem(&conclusions, &id), c = {};
+	__u32 *choice;
+	int level;
+
+	c.generation = generation;
+	if (known && known->generation == c.generation)
+		return known->choice;
+	c.choice = CAPTURE;
+	for (level = 0; level < MAX_DEPTH; level++) {
+		above = bpf_skb_ancestor_cgroup_id(skb, level);
+		if (!above)
+			break;
+		choice = bpf_map_lookup_elem(&choices, &above);
+		if (choice)
+			c.choice = *choice;
+	}
+	bpf_map_update_elem(&conclusions, &id, &c, BPF_ANY);
+	return c.choice;
+}
+
+// chosen says whether a packet is to be recorded at all. What has no ports that can be read is, whatever the ports are.
+static __always_inline int chosen(struct __sk_buff *skb)
+{
+	struct headers h = {};
+
+	if (!choosy)
+		return 1;
+	if (choice_of(skb) == IGNORE)
+		return 0;
+	if (!some_ports)
+		return 1;
+	parse(skb, &h, 0);
+	if (h.proto != TCP && h.proto != UDP)
+		return 1;
+	return bpf_map_lookup_elem(&ports, &h.flow.sport) || bpf_map_lookup_elem(&ports, &h.flow.dport);
+}
+
 SEC("cgroup_skb/egress")
 int tap_egress(struct __sk_buff *skb)
 {
 	struct headers h = {};
 
+	if (!chosen(skb))
+		return 1;
 	if (headers_only) {
 		parse(skb, &h, 0);
 		if (h.proto == TCP && (h.flags & FLAG_SYN)) {
@@ -277,7 +375,7 @@ int tap_egress(struct __sk_buff *skb)
 static __always_inline __u32 needed(struct __sk_buff *skb, struct socket **sp)
 {
 	struct headers h = {};
-	__u32 *seq, all = wanted(skb);
+	__u32 *seq, all = wanted(skb), peer;
 	struct socket *s;
 
 	parse(skb, &h, 0);
@@ -296,11 +394,14 @@ static __always_inline __u32 needed(struct __sk_buff *skb, struct socket **sp)
 	s = *sp = socket_of(skb, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!s)
 		return all;
-	if (!s->peer) {
+	peer = s->peer;
+	if (!peer || peer >> PEER_BITS != generation) {
 		parse(skb, &h, 1);
-		s->peer = bpf_map_lookup_elem(&openings, &h.flow) ? PEER_TAPPED : PEER_FOREIGN;
+		peer = bpf_map_lookup_elem(&openings, &h.flow) ? PEER_TAPPED : PEER_FOREIGN;
+		peer |= generation << PEER_BITS;
+		s->peer = peer;
 	}
-	return s->peer == PEER_TAPPED ? h.size : all;
+	return (peer & ((1 << PEER_BITS) - 1)) == PEER_TAPPED ? h.size : all;
 }
 
 SEC("cgroup_skb/ingress")
@@ -309,7 +410,7 @@ int tap_ingress(struct __sk_buff *skb)
 	struct socket *s = 0;
 	__u32 captured;
 
-	if (!ingress)
+	if (!ingress || !chosen(skb))
 		return 1;
 	captured = headers_only ? needed(skb, &s) : wanted(skb);
 	return record(skb, DIR_IN, s ? s : socket_of(skb, 0), captured);
@@ -321,8 +422,13 @@ static __always_inline int note_process(struct bpf_sock *sk)
 {
 	struct socket *s = bpf_sk_storage_get(&sockets, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
+	struct process p = {};
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+
 	if (s)
-		s->pid = bpf_get_current_pid_tgid() >> 32;
+		s->pid = pid;
+	if (choosy && !bpf_get_current_comm(p.comm, sizeof(p.comm)))
+		bpf_map_update_elem(&processes, &pid, &p, BPF_ANY);
 	return 1;
 }
 
