@@ -8,7 +8,9 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/devloop-io/devloop/dissect/protobuf"
 	"github.com/devloop-io/devloop/dissect/protocol"
+	"github.com/devloop-io/devloop/dissect/tls"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -16,10 +18,14 @@ import (
 type Options struct {
 	// Resolve names the remote ends that no interface names. It may be nil.
 	Resolve func(ip netip.Addr, at int64) (traffic.Workload, bool)
+	// Secrets open TLS. It may be nil, and may be added to while the dissection runs.
+	Secrets *tls.Secrets
 	// OnCall is called as each call completes; the call belongs to the callee afterwards.
 	OnCall func(*traffic.Call)
 	// OnConnection is called once per window for every connection that was active in it.
 	OnConnection func(*traffic.Connection)
+	// Types describes the messages of gRPC methods. Without it they are shown by the numbers of their fields.
+	Types *protobuf.Types
 
 	Node           string // first part of call IDs; "local" when empty
 	BodyLimit      int    // bytes of each decoded body that are kept; 64 KiB when 0, none when negative
@@ -156,6 +162,7 @@ func (d *Dissector) EndWindow() traffic.Account {
 		if c.Legacy != nil {
 			c.Legacy.Request.Forget()
 		}
+		d.windowInner(c)
 		for i := range c.Dir {
 			c.Dir[i].forgetNumbers()
 			if n := c.Dir[i].PendingBytes; n > 0 && c.Active { // they may still be read, in a window to come

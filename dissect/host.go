@@ -28,8 +28,9 @@ func (h *host) Bequeath(call *traffic.Call, request protocol.Span) {
 }
 
 func (h *host) NextCall() int {
-	h.c.NextIndex++
-	return h.c.NextIndex - 1
+	c := h.c.outermost()
+	c.NextIndex++
+	return c.NextIndex - 1
 }
 
 func (h *host) Transport() string {
@@ -43,7 +44,7 @@ func (h *host) Undecoded(n int64, reason string) {
 	h.d.giveUpOn(h.c, n, reason)
 }
 
-func (h *host) Encrypted(n int64) { h.c.Encrypted += uint64(n) }
+func (h *host) Encrypted(n int64) { h.c.outermost().Encrypted += uint64(n) }
 
 func (h *host) SNI(name string) { h.c.SNI = name }
 
@@ -57,13 +58,27 @@ func (h *host) Deadline(at int64) {
 // Emit fills in who, where and when, and hands the call out; or holds it until its response has reached the client's
 // interface, where both ends are captured.
 func (h *host) Emit(call *traffic.Call, request, response *protocol.Span) {
-	c := h.c
+	c, in := h.c.outermost(), h.c
 	client, server := h.d.endpoints(c)
 	call.ID = h.d.callID(c, call.Index)
 	call.ConnID, call.FlowID = c.ID, c.flowID()
-	call.Src, call.Dst = *client, *server
 	call.Point = c.point()
+	if c.Reversed {
+		client, server = server, client
+		call.Point = map[string]string{"client": "server", "server": "client"}[call.Point]
+	}
+	call.Src, call.Dst = *client, *server
 	normalise(call)
+	if in != c {
+		call.CaptureSource = traffic.SourceTLSKeyLog
+		if call.TLS == nil && in.In.About != nil {
+			about := *in.In.About
+			call.TLS = &about
+		}
+	}
+	if call.HTTP != nil {
+		h.d.bodies(call)
+	}
 	if server.IP.IsMulticast() { // questions to everyone: nobody in particular owes an answer
 		call.Background = true
 	}
@@ -91,8 +106,8 @@ func (h *host) Emit(call *traffic.Call, request, response *protocol.Span) {
 			c.MidReset = true
 		}
 		sv := &c.Dir[1-c.Client]
-		if call.State == traffic.StateComplete && response.Seen && c.Points[0] && c.Points[1] && sv.OutSeen && c.Key.Proto == protoTCP {
-			c.Held = append(c.Held, held{Call: call, First: response.First.Offset, Last: response.Last.Offset})
+		if call.State == traffic.StateComplete && response.Seen && c.Points[0] && c.Points[1] && sv.OutSeen && !c.Reversed && c.Key.Proto == protoTCP {
+			c.Held = append(c.Held, held{Call: call, First: in.outside(response.First.Offset), Last: in.outside(response.Last.Offset)})
 			if len(c.Held) > maxHeld {
 				h.d.release(c, 1)
 			}

@@ -120,6 +120,11 @@ func (e *ends) value(f *Field) ref.Val {
 		return e.postgresql(f)
 	case "ws":
 		return e.ws(f)
+	case "gql", "gqlv1", "gqlv2":
+		if e.proto == traffic.ProtoWS {
+			return f.unknown
+		}
+		return e.grpc(f)
 	case "grpc":
 		return e.grpc(f)
 	case "http", "dns", "tls", "redis":

@@ -12,7 +12,7 @@ func sections() []section {
 	return slices.Concat(
 		[]section{kindSection(), httpSection(), timeSection()},
 		endSections(),
-		[]section{metaSection(), derivedSection(), retrySection(), securitySection(), grpcSection(), dnsSection(), postgresqlSection(), tlsSection(), redisSection(), websocketSection(), eventsSection(), connectionSection(), tcpSection(),
+		[]section{metaSection(), derivedSection(), retrySection(), securitySection(), grpcSection(), dnsSection(), postgresqlSection(), tlsSection(), redisSection(), websocketSection(), graphqlSection(), eventsSection(), connectionSection(), tcpSection(),
 			flowSection(), captureSection()},
 		stubSections(),
 	)

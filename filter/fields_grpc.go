@@ -27,6 +27,8 @@ func grpcSection() section {
 			ofGRPC(func(g *traffic.GRPC) int64 { return g.TimeoutNS })),
 		text(Field{Name: "grpc_encoding", JSON: "grpc.encoding", Column: "grpc_encoding", Doc: "compression of the messages", Example: `grpc_encoding == "gzip"`},
 			ofGRPC(func(g *traffic.GRPC) string { return g.Encoding })),
+		flag(Field{Name: "grpc_web", JSON: "grpc.web", Column: "grpc_web", Doc: "gRPC-Web, over HTTP/1.1 or 2: the form that browsers speak",
+			Example: `grpc_web && grpc_status != 0`}, ofGRPC(func(g *traffic.GRPC) bool { return g.Web })),
 	}}
 }
 

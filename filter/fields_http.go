@@ -45,11 +45,11 @@ func httpSection() section {
 		mapping(Field{Name: "response.cookies", head: responseHead, Aliases: []string{"http.response.cookies"}, Response: true,
 			Doc: "cookies that the response set; the values are redacted", Example: `"session" in response.cookies`, applies: isHTTP}, ofHTTPAnswer(responseCookies)),
 		text(Field{Name: "request.body", head: requestHead, Request: true, JSON: "http.req_body", Aliases: []string{"http.request.body"}, Column: "req_body",
-			Doc: "request body, decoded, as far as it was kept", Example: `request.body.contains("\"cart\"")`, applies: isHTTP},
-			ofHTTP(func(h *traffic.HTTP) string { return string(h.RequestBody) })),
+			Doc: "request body, decoded, as far as it was kept; gRPC messages as JSON, one a line", Example: `request.body.contains("\"cart\"")`, applies: isHTTP},
+			requestBody),
 		text(Field{Name: "response.body", head: responseHead, JSON: "http.resp_body", Aliases: []string{"http.response.body", "http.file_data"}, Column: "resp_body",
-			Response: true, Doc: "response body, decoded, as far as it was kept", Example: `response.body.contains("error")`, applies: isHTTP},
-			ofHTTPAnswer(func(h *traffic.HTTP) string { return string(h.ResponseBody) })),
+			Response: true, Doc: "response body, decoded, as far as it was kept; gRPC messages as JSON, one a line", Example: `response.body.contains("error")`, applies: isHTTP},
+			responseBody),
 		flag(Field{Name: "request_body_cut", head: requestHead, Request: true, JSON: "http.req_body_cut", Column: "req_body_cut", Doc: "the request body was longer than what was kept", Example: `request_body_cut`,
 			applies: isHTTP}, ofHTTP(func(h *traffic.HTTP) bool { return h.RequestBodyCut })),
 		flag(Field{Name: "response_body_cut", head: responseHead, JSON: "http.resp_body_cut", Column: "resp_body_cut", Response: true, Doc: "the response body was longer than what was kept",
@@ -235,4 +235,25 @@ func plaintext(r *Row) (bool, bool) {
 		return r.Conn.L7 != traffic.ProtoTLS && r.Conn.Encrypted == 0, true
 	}
 	return false, false
+}
+
+// requestBody is what gRPC messages say, or the bytes.
+func requestBody(r *Row) (string, bool) {
+	if !isHTTP(r) {
+		return "", false
+	}
+	if g := r.Call.GRPC; g != nil && g.RequestJSON != "" {
+		return g.RequestJSON, true
+	}
+	return string(r.Call.HTTP.RequestBody), true
+}
+
+func responseBody(r *Row) (string, bool) {
+	if !isHTTP(r) || !r.Call.Answered() {
+		return "", false
+	}
+	if g := r.Call.GRPC; g != nil && g.ResponseJSON != "" {
+		return g.ResponseJSON, true
+	}
+	return string(r.Call.HTTP.ResponseBody), true
 }

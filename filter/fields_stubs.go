@@ -13,7 +13,6 @@ var dissected = []string{"http", "dns", "tls", "redis", "postgresql", "ws"}
 // stubSections are the variables of KFL2 for protocols that are not dissected yet.
 func stubSections() []section {
 	return []section{
-		protocol("GraphQL", "gql gqlv1 gqlv2", ""),
 		protocol("Kafka", "kafka", "i:kafka_api_key s:kafka_api_key_name s:kafka_client_id s:kafka_request_summary b:kafka_request b:kafka_response "+
 			"i:kafka_size i:kafka_request_size i:kafka_response_size"),
 		protocol("AMQP", "amqp", "s:amqp_method s:amqp_summary b:amqp_request b:amqp_response i:amqp_request_length i:amqp_response_length i:amqp_total_size"),

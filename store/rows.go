@@ -206,6 +206,9 @@ type callRow struct {
 	GRPCRespMsgs int64  `parquet:"grpc_response_messages"`
 	GRPCTimeout  int64  `parquet:"grpc_timeout_ns"`
 	GRPCEncoding string `parquet:"grpc_encoding,dict"`
+	GRPCWeb      bool   `parquet:"grpc_web"`
+	GRPCReqJSON  string `parquet:"grpc_request_json"` // messages, one a line
+	GRPCRespJSON string `parquet:"grpc_response_json"`
 
 	HasDNS       bool   `parquet:"dns"`
 	DNSID        int32  `parquet:"dns_id"`
@@ -244,6 +247,7 @@ type callRow struct {
 
 	postgresqlRow
 	websocketRow
+	graphqlRow
 	eventsRow
 
 	// Raw is the whole call in Go's gob encoding where its text is not UTF-8, which Parquet's text and JSON must be:
@@ -282,6 +286,7 @@ func callToRow(c *traffic.Call, r *callRow) error {
 		r.HasGRPC, r.GRPCService, r.GRPCMethod, r.GRPCStatus, r.GRPCMessage = true, g.Service, g.Method, int32(g.Status), g.Message
 		r.GRPCReqMsgs, r.GRPCRespMsgs = int64(g.RequestMessages), int64(g.ResponseMessages)
 		r.GRPCTimeout, r.GRPCEncoding = g.TimeoutNS, g.Encoding
+		r.GRPCWeb, r.GRPCReqJSON, r.GRPCRespJSON = g.Web, g.RequestJSON, g.ResponseJSON
 	}
 	if d := c.DNS; d != nil {
 		r.HasDNS, r.DNSID, r.DNSTransport, r.DNSRCode, r.DNSTruncated = true, int32(d.ID), d.Transport, d.RCode, d.Truncated
@@ -299,6 +304,7 @@ func callToRow(c *traffic.Call, r *callRow) error {
 	}
 	r.postgresqlRow = postgresqlToRow(c.PostgreSQL)
 	r.websocketRow = websocketToRow(c.WebSocket)
+	r.graphqlRow = graphqlToRow(c.GraphQL)
 	r.eventsRow = eventsToRow(c.HTTP)
 	if !callIsText(c) {
 		var b bytes.Buffer
@@ -310,7 +316,7 @@ func callToRow(c *traffic.Call, r *callRow) error {
 			&r.GRPCService, &r.GRPCMethod, &r.GRPCMessage, &r.GRPCEncoding, &r.Error, &r.TraceID, &r.SpanID, &r.Iteration, &r.DNSRCode, &r.TLSAlert, &r.RedisCommand, &r.RedisKey, &r.RedisError, &r.RedisReply} {
 			*s = strings.ToValidUTF8(*s, "\uFFFD")
 		}
-		for _, s := range r.postgresqlRow.texts() {
+		for _, s := range append(r.postgresqlRow.texts(), r.graphqlRow.texts()...) {
 			*s = strings.ToValidUTF8(*s, "\uFFFD")
 		}
 	}
@@ -338,7 +344,7 @@ func callIsText(c *traffic.Call) bool {
 		}
 	}
 	if g := c.GRPC; g != nil {
-		check(g.Service, g.Method, g.Message, g.Encoding)
+		check(g.Service, g.Method, g.Message, g.Encoding, g.RequestJSON, g.ResponseJSON)
 	}
 	if d := c.DNS; d != nil {
 		check(d.RCode)
@@ -364,7 +370,7 @@ func callIsText(c *traffic.Call) bool {
 	if c.PostgreSQL != nil {
 		check(textsOf(c.PostgreSQL)...)
 	}
-	return ok
+	return ok && graphqlIsText(c.GraphQL)
 }
 
 func (r *callRow) call() (*traffic.Call, error) {
@@ -417,7 +423,8 @@ func (r *callRow) call() (*traffic.Call, error) {
 	}
 	if r.HasGRPC {
 		c.GRPC = &traffic.GRPC{Service: r.GRPCService, Method: r.GRPCMethod, Status: int(r.GRPCStatus), Message: r.GRPCMessage,
-			RequestMessages: int(r.GRPCReqMsgs), ResponseMessages: int(r.GRPCRespMsgs), TimeoutNS: r.GRPCTimeout, Encoding: r.GRPCEncoding}
+			RequestMessages: int(r.GRPCReqMsgs), ResponseMessages: int(r.GRPCRespMsgs), TimeoutNS: r.GRPCTimeout, Encoding: r.GRPCEncoding,
+			Web: r.GRPCWeb, RequestJSON: r.GRPCReqJSON, ResponseJSON: r.GRPCRespJSON}
 	}
 	if r.HasDNS {
 		d := &traffic.DNS{ID: uint16(r.DNSID), Transport: r.DNSTransport, RCode: r.DNSRCode, Truncated: r.DNSTruncated}
@@ -441,6 +448,9 @@ func (r *callRow) call() (*traffic.Call, error) {
 	}
 	if err == nil {
 		c.PostgreSQL, err = r.postgresql()
+	}
+	if err == nil {
+		c.GraphQL, err = r.graphql()
 	}
 	c.WebSocket = r.websocket()
 	r.events(c.HTTP)

@@ -6,6 +6,7 @@ const (
 	ProtoDNS     = "dns"
 	ProtoRedis   = "redis"   // RESP2 and RESP3
 	ProtoTLS     = "tls"     // one call per handshake; the bytes behind it stay closed
+	ProtoQUIC    = "quic"    // of connections: their handshakes are TLS calls, what follows stays closed
 	ProtoOther   = "other"   // seen from its first byte, and it is none of the protocols above
 	ProtoUnknown = "unknown" // joined in the middle or cut: it could be anything
 )
@@ -21,6 +22,9 @@ const (
 	StateTruncated  State = "truncated"  // the response began and its connection ended in the middle
 	StateHalf       State = "half"       // only the response was seen: the capture joined late or lost the request
 )
+
+// SourceTLSKeyLog is the [Call.CaptureSource] of what was read inside of TLS with the secrets of a key log.
+const SourceTLSKeyLog = "tls_keylog"
 
 // Reasons in [Call.Error], after OpenTelemetry's error.type.
 const (
@@ -45,11 +49,12 @@ type Call struct {
 	Src      Endpoint `json:"src"`
 	Dst      Endpoint `json:"dst"`
 
-	Start         int64  `json:"start_ns"`          // first request byte, Unix nanoseconds
-	RequestEnd    int64  `json:"request_end_ns"`    // last request byte
-	ResponseStart int64  `json:"response_start_ns"` // first response byte, 0 without one
-	End           int64  `json:"end_ns"`            // last response byte, or when the wait ended
-	Point         string `json:"point,omitempty"`   // whose clock edge the times are: client, server, or wire
+	Start         int64  `json:"start_ns"`                 // first request byte, Unix nanoseconds
+	RequestEnd    int64  `json:"request_end_ns"`           // last request byte
+	ResponseStart int64  `json:"response_start_ns"`        // first response byte, 0 without one
+	End           int64  `json:"end_ns"`                   // last response byte, or when the wait ended
+	Point         string `json:"point,omitempty"`          // whose clock edge the times are: client, server, or wire
+	CaptureSource string `json:"capture_source,omitempty"` // tls_keylog where it was read inside of TLS, with logged secrets; then TLS says inside of which
 
 	State      State  `json:"state"`
 	Error      string `json:"error,omitempty"`      // why there is no whole response
@@ -73,6 +78,7 @@ type Call struct {
 
 	PostgreSQL *PostgreSQL `json:"postgresql,omitempty"`
 	WebSocket  *WebSocket  `json:"ws,omitempty"`
+	GraphQL    *GraphQL    `json:"gql,omitempty"`
 
 	Credentials []Credential `json:"credentials,omitempty"` // found by redaction; never the value
 	TraceID     string       `json:"trace_id,omitempty"`
@@ -166,6 +172,9 @@ type GRPC struct {
 	ResponseMessages int    `json:"resp_messages"`
 	TimeoutNS        int64  `json:"timeout_ns,omitempty"` // grpc-timeout: what the client was ready to wait
 	Encoding         string `json:"encoding,omitempty"`   // grpc-encoding of the response, of the request without one
+	Web              bool   `json:"web,omitempty"`        // gRPC-Web: over HTTP/1.1 or 2, with the trailers in the body
+	RequestJSON      string `json:"req_json,omitempty"`   // the messages as JSON, one a line, as far as the body was kept
+	ResponseJSON     string `json:"resp_json,omitempty"`  //
 }
 
 // DNS is what a DNS call carries.

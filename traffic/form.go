@@ -74,6 +74,7 @@ type FullCall struct {
 	PostgreSQL  *PostgreSQL       `json:"postgresql,omitempty"`
 	Redis       *Redis            `json:"redis,omitempty"`
 	WebSocket   *WebSocket        `json:"ws,omitempty"` // its payload is the request's or response's body
+	GraphQL     *GraphQL          `json:"gql,omitempty"`
 }
 
 // Compact is the call's short form.
@@ -108,10 +109,26 @@ func (c *Call) Full() FullCall {
 		f.ReqBody, f.RespBody = bodyText(h.RequestBody), bodyText(h.ResponseBody)
 		f.Truncated = h.RequestBodyCut || h.ResponseBodyCut
 	}
+	if c.GRPC != nil {
+		f.messages(c.GRPC)
+	}
 	if c.WebSocket != nil {
 		f.message(c.WebSocket)
 	}
+	f.GraphQL = c.GraphQL
 	return f
+}
+
+// messages puts what gRPC messages say in the place of their bytes.
+func (f *FullCall) messages(g *GRPC) {
+	bare := *g
+	if g.RequestJSON != "" {
+		f.ReqBody, bare.RequestJSON = g.RequestJSON, ""
+	}
+	if g.ResponseJSON != "" {
+		f.RespBody, bare.ResponseJSON = g.ResponseJSON, ""
+	}
+	f.GRPC = &bare
 }
 
 // message puts a WebSocket message where bodies are.

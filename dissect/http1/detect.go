@@ -12,6 +12,7 @@ var Protocol = protocol.Protocol{
 	Name:    traffic.ProtoHTTP,
 	Network: "tcp",
 	Detect:  detect,
+	Cut:     detectCut,
 	New:     func() protocol.Parser { return &Parser{} },
 }
 
@@ -44,22 +45,45 @@ func skipBlank(b []byte) []byte {
 
 const statusPrefix = "HTTP/1."
 
+// detectResponse wants "HTTP/x.y 200". What stands for the version is not looked at: clients are lenient, too.
 func detectResponse(b []byte) protocol.Verdict {
-	if len(b) < len(statusPrefix)+5 {
-		if bytes.HasPrefix(b, []byte("HTTP/")[:min(len(b), 5)]) {
+	const prefix, maxVersion = "HTTP/", 8
+	if len(b) < len(prefix)+1 {
+		if bytes.HasPrefix(b, []byte(prefix)[:min(len(b), len(prefix))]) {
 			return protocol.Undecided
 		}
 		return protocol.No
 	}
-	if string(b[:5]) != "HTTP/" || !digit(b[5]) || b[6] != '.' || !digit(b[7]) || b[8] != ' ' && b[8] != '\t' {
+	if string(b[:5]) != prefix {
 		return protocol.No
 	}
-	rest := bytes.TrimLeft(b[8:], " \t")
+	k := 5
+	for k < len(b) && k <= 5+maxVersion && b[k] > ' ' && b[k] < 0x7f {
+		k++
+	}
+	if k == len(b) {
+		return protocol.Undecided
+	}
+	if k == 5 || b[k] != ' ' && b[k] != '\t' {
+		return protocol.No
+	}
+	rest := bytes.TrimLeft(b[k:], " \t")
 	if len(rest) < 3 {
 		return protocol.Undecided
 	}
 	if digit(rest[0]) && digit(rest[1]) && digit(rest[2]) {
 		return protocol.FromServer
+	}
+	return protocol.No
+}
+
+// detectCut recognises a request line that a gap cuts behind its target.
+func detectCut(b []byte) protocol.Verdict {
+	b = skipBlank(b)
+	method, rest, _ := bytes.Cut(b, []byte(" "))
+	target, version, ok := bytes.Cut(rest, []byte(" "))
+	if ok && isKnown(method) && len(target) > 0 && target[0] == '/' && bytes.HasPrefix([]byte("HTTP/1.1\r"), version) {
+		return protocol.FromClient
 	}
 	return protocol.No
 }

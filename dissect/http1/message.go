@@ -35,7 +35,7 @@ func (p *Parser) request(h protocol.Host, s *half, head []byte, first, last prot
 	p.forsake(h, first) // who asks again has had the answer
 	text := string(head)
 	line, rest := cutLine(text)
-	method, target, version := requestLine(line)
+	method, target, version, words := requestLine(line)
 	var f fields
 	f.read(rest)
 
@@ -46,6 +46,9 @@ func (p *Parser) request(h protocol.Host, s *half, head []byte, first, last prot
 	c.Method = method
 	if web.RequestHeadersCut = p.cutHead; p.cutHead {
 		web.BodyError = "headers are missing"
+	}
+	if words && !p.cutHead {
+		web.BodyError = "the request line has more than three words: the target ends at its first blank"
 	}
 	c.Path, web.Query = splitTarget(target)
 	web.Version, web.Host = version, f.host
@@ -58,6 +61,7 @@ func (p *Parser) request(h protocol.Host, s *half, head []byte, first, last prot
 			web.Host = host
 		}
 	}
+	x.web(protocol.Client, &f)
 	(&Trace{Parent: f.parent, Iteration: f.iteration, Baggage: f.baggage, Agent: f.agent}).Note(c)
 	x.Upgrade = method == "CONNECT" || f.upgrade != ""
 	if method == "CONNECT" {
@@ -105,12 +109,16 @@ func (p *Parser) response(h protocol.Host, s *half, head []byte, first, last pro
 	x.Response.Add(last)
 	x.ResponseBegun = true
 	c.Status, web.Reason = status, reason
+	if len(version) != 3 || version[1] != '.' || !digit(version[0]) || !digit(version[2]) || status < 100 {
+		c.Error = traffic.ErrorProtocol // and what clients make of it differs
+	}
 	if web.ResponseHeadersCut = p.cutHead; p.cutHead {
 		web.BodyError = "headers are missing"
 	}
 	web.ResponseHeaders, web.ResponseHeadersSize = f.headers, len(head)
 	x.ResponseCoding = f.coding
 	x.Events.Begin(web, f.content, f.coding)
+	x.web(protocol.Server, &f)
 	switched := status == 101 || c.Method == "CONNECT" && status >= 200 && status < 300
 	if status == 101 && f.upgrade != "" {
 		web.Upgrade = f.upgrade
@@ -184,20 +192,23 @@ func cutLine(s string) (line, rest string) {
 	return line, rest
 }
 
-// requestLine splits "METHOD target HTTP/1.1"; the target may contain blanks, as some clients send it.
-func requestLine(line string) (method, target, version string) {
+// requestLine splits "METHOD target HTTP/1.1" at its blanks. A target with blanks ends at the first (RFC 9112 section 3.2 forbids
+// them, and servers take it so, if at all); more says that something stood behind.
+func requestLine(line string) (method, target, version string, more bool) {
 	k := strings.IndexAny(line, " \t")
 	if k < 0 {
-		return line, "", "0.9"
+		return line, "", "0.9", false
 	}
-	method, target = line[:k], strings.Trim(line[k+1:], " \t")
+	method, target, version = line[:k], strings.Trim(line[k+1:], " \t"), "0.9"
 	if k := strings.LastIndexAny(target, " \t"); k >= 0 && strings.HasPrefix(target[k+1:], "HTTP/") {
-		return method, strings.TrimRight(target[:k], " \t"), target[k+6:]
+		target, version = strings.TrimRight(target[:k], " \t"), target[k+6:]
+	} else if strings.HasPrefix(target, "HTTP/") {
+		target, version = "", target[5:]
 	}
-	if strings.HasPrefix(target, "HTTP/") {
-		return method, "", target[5:]
+	if k := strings.IndexAny(target, " \t"); k >= 0 {
+		return method, target[:k], version, true
 	}
-	return method, target, "0.9"
+	return method, target, version, false
 }
 
 func statusLine(line string) (version string, status int, reason string) {

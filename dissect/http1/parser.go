@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 
+	"github.com/devloop-io/devloop/dissect/grpc"
 	"github.com/devloop-io/devloop/dissect/protocol"
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -63,6 +64,7 @@ type exchange struct {
 	RequestLost       bool // a gap lies in the body
 	ResponseLost      bool
 	Events            Events
+	Messages          *[2]grpc.Messages // of gRPC-Web
 }
 
 // callAndHTTP is allocated as one.
@@ -216,7 +218,7 @@ func (p *Parser) head(h protocol.Host, from protocol.Side, s *half, v *protocol.
 	}
 	end := headEnd(b, s.Scanned)
 	if end < 0 {
-		s.Scanned = max(1, len(b)-3)
+		s.Scanned = max(1, len(b)-4)
 		if len(b) > maxHead {
 			s.Scanned, s.At = 0, atResync
 			h.Undecoded(1, "header_limit")
@@ -248,6 +250,9 @@ func headEnd(b []byte, from int) int {
 		}
 		if i+1 < len(b) && b[i] == '\r' && b[i+1] == '\n' {
 			return i + 2
+		}
+		if i+2 < len(b) && b[i] == '\r' && b[i+1] == '\r' && b[i+2] == '\n' { // as most clients take it
+			return i + 3
 		}
 	}
 }
@@ -285,6 +290,11 @@ func (p *Parser) body(h protocol.Host, from protocol.Side, b []byte, first, last
 	lost := x.RequestLost
 	if from == protocol.Server {
 		lost = x.ResponseLost
+	}
+	if x.Messages != nil {
+		m := &x.Messages[from]
+		m.Lost = m.Lost || lost
+		m.Read(b)
 	}
 	if lost { // what follows a hole would be read as if it followed what was before
 		*cut = true
@@ -448,6 +458,7 @@ func (p *Parser) drop(n int) {
 }
 
 func (p *Parser) emit(h protocol.Host, x *exchange) {
+	x.count(x.Call)
 	h.Emit(x.Call, &x.Request, &x.Response)
 }
 
@@ -455,10 +466,13 @@ func (p *Parser) emit(h protocol.Host, x *exchange) {
 func (p *Parser) Salvage(h protocol.Host, from protocol.Side, v *protocol.View) int {
 	s := &p.Sides[from]
 	end := bytes.LastIndexByte(v.Data, '\n') + 1
+	check := detectRequest
+	if end == 0 && from == protocol.Client {
+		end, check = len(v.Data), detectCut
+	}
 	if s.At != atHead || end == 0 {
 		return 0
 	}
-	check := detectRequest
 	if from == protocol.Server {
 		check = detectResponse
 	}
@@ -627,6 +641,11 @@ func (p *Parser) Window(h protocol.Host) {
 		web := *x.Call.HTTP
 		web.RequestBody, web.ResponseBody = bytes.Clone(web.RequestBody), bytes.Clone(web.ResponseBody)
 		c.HTTP, c.State = &web, traffic.StateOpen
+		if c.GRPC != nil {
+			g := *c.GRPC
+			c.GRPC = &g
+			x.count(&c)
+		}
 		h.Emit(&c, &x.Request, &x.Response)
 		x.Request.Forget()
 		x.Response.Forget()

@@ -3,6 +3,7 @@ package http2
 import (
 	"strconv"
 
+	"github.com/devloop-io/devloop/dissect/grpc"
 	"github.com/devloop-io/devloop/dissect/http1"
 	"github.com/devloop-io/devloop/dissect/protocol"
 	"github.com/devloop-io/devloop/traffic"
@@ -113,9 +114,9 @@ func (p *Parser) request(h protocol.Host, b *block, fields []field, missing int)
 	}
 	x.NoRequest = missing > 0 && (c.Method == "" || c.Path == "")
 	trace.Note(c)
-	if isGRPC(contentType) {
-		x.grpc(encoding)
-		c.GRPC.TimeoutNS = parseTimeout(timeout)
+	if grpc.Is(contentType) {
+		x.grpc(contentType, encoding)
+		c.GRPC.TimeoutNS = grpc.Timeout(timeout)
 	}
 	return x
 }
@@ -191,13 +192,16 @@ func (x *stream) fields(from protocol.Side, fields []field) {
 	if from != protocol.Server {
 		return
 	}
-	if isGRPC(contentType) && x.Call.GRPC == nil && x.NoRequest {
-		x.grpc("")
+	if grpc.Is(contentType) && x.Call.GRPC == nil && x.NoRequest {
+		x.grpc(contentType, "")
 	}
 	if g := x.Call.GRPC; g != nil {
 		if encoding != "" {
 			g.Encoding = encoding
 		}
-		readStatus(g, fields)
+		if grpc.IsText(contentType) {
+			x.Messages[from].Text = true
+		}
+		x.readStatus(fields)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
+	"github.com/devloop-io/devloop/dissect/grpc"
 	"github.com/devloop-io/devloop/dissect/http1"
 	"github.com/devloop-io/devloop/dissect/protocol"
 	"github.com/devloop-io/devloop/traffic"
@@ -25,7 +26,7 @@ type stream struct {
 	RequestLost       bool // frames may be missing
 	ResponseLost      bool
 	Coding            [2]string // of bodies
-	Messages          [2]messages
+	Messages          [2]grpc.Messages
 	Events            http1.Events
 }
 
@@ -230,7 +231,7 @@ func (x *stream) body(h protocol.Host, from protocol.Side, b []byte, more int, c
 	}
 	*size += int64(len(b))
 	if x.Call.GRPC != nil {
-		x.Messages[from].read(b)
+		x.Messages[from].Read(b)
 	}
 	if x.Messages[from].Lost { // what follows a hole would be read as if it followed what was before
 		*cut = true
@@ -277,7 +278,6 @@ func (p *Parser) complete(h protocol.Host, x *stream) {
 	x.settle(traffic.StateComplete)
 	x.Events.End(x.Call.HTTP, x.Response.Last.Time)
 	x.decode(h)
-	x.webTrailers()
 	p.emit(h, x)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 
+	"github.com/devloop-io/devloop/dissect/graphql"
 	"github.com/devloop-io/devloop/dissect/protocol"
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -35,6 +36,7 @@ type Parser struct {
 type cause struct {
 	Path, TraceID, SpanID, Iteration string
 	Background                       bool
+	GraphQL                          bool // the subprotocol is one of GraphQL's
 }
 
 // half is one direction.
@@ -68,6 +70,7 @@ func (p *Parser) Inherit(_ protocol.Host, c *traffic.Call, _ protocol.Span) {
 		return
 	}
 	client.Deflate, server.Deflate = agree(c.HTTP.ResponseHeaders)
+	p.Cause.GraphQL = graphql.Speaks(c.HTTP.ResponseHeaders)
 }
 
 // Data implements [protocol.Parser].
@@ -200,6 +203,9 @@ func (p *Parser) frameEnd(h protocol.Host, from protocol.Side, s *half) {
 	}
 	m.finish(h, s, true)
 	m.Call.State = traffic.StateComplete
+	if ws := m.Call.WebSocket; p.Cause.GraphQL && ws.Opcode == "text" && ws.Error == "" {
+		graphql.ReadMessage(m.Call)
+	}
 	m.emit(h, from)
 	if s.Frame.Op == opClose {
 		s.At = atClosed

@@ -13,9 +13,8 @@ func (r *Redactor) Call(c *traffic.Call) {
 	if c.Protocol != traffic.ProtoDNS && c.Protocol != traffic.ProtoTLS && c.PostgreSQL == nil { // names are not secret
 		c.Path = r.field(c, c.Path, 0, "request.path")
 	}
-	if g := c.GRPC; g != nil {
-		g.Message = r.field(c, g.Message, 0, "response.message")
-	}
+	r.grpcCall(c)
+	r.graphqlCall(c)
 	r.redisCall(c)
 	r.postgresqlCall(c)
 	if w := c.WebSocket; w != nil {
