@@ -102,7 +102,7 @@ func TestEveryRuleCanFail(t *testing.T) {
 		{"examples/shop", nil},
 		{"cmd/devloop-agent", []string{"filter"}},
 		{"filter", []string{"cel.dev/cel-go/cel"}},
-		{"kindenv", []string{"internal/daemon"}},
+		{"kindenv", []string{"internal/daemon", "internal/testenv"}},
 		{"internal/daemon", []string{"cmd/devloop-agent"}},
 		{"internal/config", []string{"store"}},
 	}
