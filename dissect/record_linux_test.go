@@ -35,6 +35,8 @@ var children = map[string]func(file string) error{
 	"load":           func(file string) error { return recordTo(file, manyCalls) },
 	"postgresql":     func(file string) error { return recordTo(file, everyPostgreSQL(file)) },
 	"postgresqlmany": func(file string) error { return recordTo(file, manyPostgreSQL(file)) },
+	"grpcweb":        func(file string) error { return recordTo(file, everyWeb(file)) },
+	"graphql":        func(file string) error { return recordTo(file, everyGraphQL(file)) },
 	"dissect":        dissectAlone,
 }
 

@@ -26,6 +26,7 @@ type Messages struct {
 	Quad     [4]byte
 	Quads    int    // bytes in Quad
 	Trailers []byte // of gRPC-Web, once they are whole
+	Packed   bool   // the trailers are compressed
 	Partial  []byte // trailers that are not whole yet
 }
 
@@ -92,12 +93,16 @@ func (m *Messages) end() {
 		m.Count++
 		return
 	}
-	m.Trailers, m.Partial = m.Partial, nil
+	m.Trailers, m.Partial, m.Packed = m.Partial, nil, m.Prefix[0]&flagPacked != 0
 }
 
-// Note tells the call what the trailers in the body say; other trailers came as headers.
-func (m *Messages) Note(g *traffic.GRPC) {
-	for line := range strings.Lines(string(m.Trailers)) {
+// Note tells the call what the trailers in the body say; other trailers came as headers. Unpack undoes a content coding.
+func (m *Messages) Note(g *traffic.GRPC, unpack func(b []byte, coding string) []byte) {
+	text := m.Trailers
+	if m.Packed {
+		text = unpack(text, g.Encoding)
+	}
+	for line := range strings.Lines(string(text)) {
 		if name, value, ok := strings.Cut(line, ":"); ok {
 			Field(g, strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value))
 		}

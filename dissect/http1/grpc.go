@@ -40,5 +40,15 @@ func (x *exchange) count(c *traffic.Call) {
 		return
 	}
 	c.GRPC.RequestMessages, c.GRPC.ResponseMessages = x.Messages[protocol.Client].Count, x.Messages[protocol.Server].Count
-	x.Messages[protocol.Server].Note(c.GRPC)
+	x.Messages[protocol.Server].Note(c.GRPC, DecodeTrailers)
+}
+
+// DecodeTrailers unpacks the trailers of gRPC-Web, which are short.
+func DecodeTrailers(b []byte, coding string) []byte {
+	var cut bool
+	var why string
+	if b = decode(b, coding, 64<<10, &cut, &why); why != "" {
+		return nil
+	}
+	return b
 }

@@ -2,6 +2,7 @@ package http2
 
 import (
 	"github.com/devloop-io/devloop/dissect/grpc"
+	"github.com/devloop-io/devloop/dissect/http1"
 	"github.com/devloop-io/devloop/dissect/protocol"
 )
 
@@ -22,6 +23,6 @@ func (x *stream) readStatus(fields []field) {
 func (x *stream) count() {
 	if g := x.Call.GRPC; g != nil {
 		g.RequestMessages, g.ResponseMessages = x.Messages[0].Count, x.Messages[1].Count
-		x.Messages[protocol.Server].Note(g)
+		x.Messages[protocol.Server].Note(g, http1.DecodeTrailers)
 	}
 }
