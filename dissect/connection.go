@@ -15,15 +15,16 @@ type connKey struct {
 	A, B  address
 	Ports uint32 // A's port in the upper half
 	Proto uint8
+	Scope uint64 // network namespace of addresses that mean something only within one, see scope
 }
 
 // canonical makes the key of a packet; dir is 0 when A sent it.
 func canonical(dg *datagram, sport, dport uint16) (k connKey, dir int) {
 	order := bytes.Compare(dg.src[:], dg.dst[:])
 	if order < 0 || order == 0 && sport <= dport {
-		return connKey{dg.src, dg.dst, uint32(sport)<<16 | uint32(dport), dg.proto}, 0
+		return connKey{A: dg.src, B: dg.dst, Ports: uint32(sport)<<16 | uint32(dport), Proto: dg.proto}, 0
 	}
-	return connKey{dg.dst, dg.src, uint32(dport)<<16 | uint32(sport), dg.proto}, 1
+	return connKey{A: dg.dst, B: dg.src, Ports: uint32(dport)<<16 | uint32(sport), Proto: dg.proto}, 1
 }
 
 // end is the address of A (0) or B (1).
@@ -57,14 +58,26 @@ type connection struct {
 	L7                   string
 	FromStart            bool // every byte since the handshake was seen
 	HandedOver           bool
+	Reversed             bool // who was called asks, and the caller answers
 	Parser               protocol.Parser
-	Legacy               *legacy // what the next protocol is to answer
+	Legacy               *legacy     // what the next protocol is to answer
+	Inner                *connection // the plaintext of its encryption, where secrets are known
+	In                   inner
 	Deadline             int64
 
-	Points   [2]bool // captured at A's, at B's interface
-	Wire     bool    // captured by someone who belongs to neither
-	Who      [2]traffic.Workload
-	WhoKnown [2]bool
+	Points    [2]bool   // captured at A's, at B's interface
+	Tapped    [2]uint64 // packets that each of them recorded
+	Iface     [2]string // their names
+	Names     names
+	Seeks     bool // it may turn out to be the other end's view of a connection that has another name there
+	Numbered  bool // both initial sequence numbers are known to the table of proofs
+	Tries     int
+	Timestamp uint32 // of the SYN
+	Early     []early
+	Copies    [2][]uint64 // UDP: what the receiver's point told first
+	Wire      bool        // captured by someone who belongs to neither
+	Who       [2]traffic.Workload
+	WhoKnown  [2]bool
 
 	Handshake handshake
 	Metrics   metrics
@@ -109,13 +122,15 @@ type legacy struct {
 
 // handshake is when the three packets were seen, at which end.
 type handshake struct {
-	FirstSYN, LastSYN int64 // at the client, or on the wire
-	SYNs, SYNACKs     int   // sent by the client, the server, retransmissions included
-	SYNACKAtClient    int64
-	SYNACKAtServer    int64 // last
-	ACKAtServer       int64
-	ACKAtClient       int64
-	Established       bool
+	FirstSYN, LastSYN   int64 // at the client, or on the wire
+	SYNSent, SYNACKSent bool  // counted at the sender's point
+	SYNAtServer         int64
+	SYNs, SYNACKs       int // sent by the client, the server, retransmissions included
+	SYNACKAtClient      int64
+	SYNACKAtServer      int64 // last
+	ACKAtServer         int64
+	ACKAtClient         int64
+	Established         bool
 }
 
 // held is a call that waits for the time at which its response reached the client's interface.
@@ -211,6 +226,9 @@ func (d *Dissector) remove(c *connection, reason string) {
 	c.gone = true
 	d.lists[c.listed].remove(c)
 	delete(d.conns, c.Key)
+	if c.Names.Joined {
+		delete(d.conns, c.Names.Other)
+	}
 	if d.last == c {
 		d.last = nil
 	}
@@ -236,16 +254,23 @@ func connID(k *connKey, token uint64) uint64 {
 	binary.BigEndian.PutUint32(b[:], k.Ports)
 	binary.BigEndian.PutUint64(b[4:], token)
 	b[12] = k.Proto
-	return fold53(mix(mix(mix(14695981039346656037, k.A[:]), k.B[:]), b[:]))
+	h := mix(mix(mix(14695981039346656037, k.A[:]), k.B[:]), b[:])
+	if k.Scope != 0 {
+		h = mix(h, binary.BigEndian.AppendUint64(nil, k.Scope))
+	}
+	return fold53(h)
 }
 
 // flowID is the same for all connections of one client to one server port.
 func (c *connection) flowID() uint64 {
-	client, server, port := c.Key.A, c.Key.B, uint16(c.Key.Ports)
-	if c.Client == 1 {
-		client, server, port = c.Key.B, c.Key.A, uint16(c.Key.Ports>>16)
+	a, _ := c.seen(c.Client, c.Client)
+	b, port := c.seen(1-c.Client, 1-c.Client)
+	client, server := a.As16(), b.As16()
+	h := mix(mix(mix(14695981039346656037, client[:]), server[:]), []byte{byte(port >> 8), byte(port), c.Key.Proto})
+	if c.Key.Scope != 0 {
+		h = mix(h, binary.BigEndian.AppendUint64(nil, c.Key.Scope))
 	}
-	return fold53(mix(mix(mix(14695981039346656037, client[:]), server[:]), []byte{byte(port >> 8), byte(port), c.Key.Proto}))
+	return fold53(h)
 }
 
 // callID is node/connection/index.
@@ -267,10 +292,15 @@ func (c *connection) note(p *traffic.Packet, ifc *traffic.Interface, dir int) {
 	if p.Direction == traffic.DirectionIn {
 		owner = 1 - dir
 	}
+	c.Tapped[owner]++
 	if c.Points[owner] && c.WhoKnown[owner] {
 		return
 	}
+	c.Seeks = c.Seeks || c.Points == [2]bool{}
 	c.Points[owner] = true
+	if ifc != nil {
+		c.Iface[owner] = ifc.Name
+	}
 	if ifc != nil && ifc.Workload != nil {
 		c.Who[owner], c.WhoKnown[owner], c.endsReady = *ifc.Workload, true, false
 	}
@@ -281,13 +311,18 @@ func (d *Dissector) endpoints(c *connection) (client, server *traffic.Endpoint) 
 	if !c.endsReady {
 		for i := range c.ends {
 			e := &c.ends[i]
-			e.IP, e.Port = c.Key.end(i)
+			e.IP, e.Port = c.seen(i, i)
 			if c.WhoKnown[i] {
 				e.Workload = c.Who[i]
 			} else if d.o.Resolve != nil && !c.resolved[i] {
 				c.resolved[i] = true
 				if w, ok := d.o.Resolve(e.IP, c.Began); ok {
 					e.Workload = w
+				}
+			}
+			if to, ok := c.asked(); ok && i != c.Client && d.o.Resolve != nil {
+				if w, ok := d.o.Resolve(to.Addr(), c.Began); ok && w.Service != "" {
+					e.Service = w.Service // the pod is the backend's, the service is who was asked
 				}
 			}
 		}
@@ -312,6 +347,9 @@ func (c *connection) setClient(i int, guessed bool) {
 	if c.Client != i && !c.Guessed {
 		return // a SYN said so
 	}
+	if c.Client != i {
+		c.endsReady = false
+	}
 	c.Client, c.Guessed = i, guessed
 }
 
@@ -325,6 +363,9 @@ func likelyClient(k *connKey) int {
 
 // emitRow hands out the connection's row when the window saw it, and begins the next window.
 func (d *Dissector) emitRow(c *connection) {
+	if _, one := c.single(); one && c.Active {
+		d.account.OnePoint++
+	}
 	if c.Active && d.o.OnConnection != nil {
 		d.o.OnConnection(d.row(c))
 	}
@@ -341,6 +382,7 @@ func (d *Dissector) lack(c *connection, n int64) {
 
 // giveUpOn counts bytes of a connection that were not decoded though a protocol might have.
 func (d *Dissector) giveUpOn(c *connection, n int64, reason string) {
+	c = c.outermost()
 	if n > 0 {
 		c.Undecoded += uint64(n)
 		c.WindowUndecoded += uint64(n)
@@ -359,6 +401,9 @@ func (d *Dissector) row(c *connection) *traffic.Connection {
 		Missing: c.Missing, Undecoded: c.Undecoded, Encrypted: c.Encrypted, Packets: c.Packets,
 		WindowMissing: c.WindowMissing, WindowUndecoded: c.WindowUndecoded,
 		SNI: c.SNI, Background: c.Background,
+	}
+	if c.Inner != nil {
+		r.CaptureSource = traffic.SourceTLSKeyLog
 	}
 	if c.Key.Proto == protoUDP {
 		r.Proto = "udp"
@@ -380,11 +425,15 @@ func (d *Dissector) row(c *connection) *traffic.Connection {
 	if c.Wire {
 		r.Points = append(r.Points, "wire")
 	}
+	r.Views = c.views(r)
+	r.OriginalDst, _ = c.asked()
 	return r
 }
 
 func (c *connection) l7() string {
 	switch {
+	case c.L7 == traffic.ProtoTLS && c.Inner != nil && c.Inner.L7 != "":
+		return c.Inner.l7()
 	case c.L7 != "":
 		return c.L7
 	case c.Stage == stageOther, c.Dir[0].Foreign > 0, c.Dir[1].Foreign > 0:

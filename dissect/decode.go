@@ -78,11 +78,6 @@ func decode(p *traffic.Packet, out *datagram, frag *fragment) refusal {
 			return malformed("null")
 		}
 		return decodeIP(b[4:], wire-4, out, frag) // the family's number differs by system; the version nibble does not
-	case 104: // Cisco HDLC
-		if len(b) < 4 {
-			return malformed("hdlc")
-		}
-		return decodeEther(binary.BigEndian.Uint16(b[2:]), b[4:], wire-4, out, frag)
 	case traffic.LinkSLL:
 		if len(b) < 16 {
 			return malformed("sll")
@@ -94,7 +89,7 @@ func decode(p *traffic.Packet, out *datagram, frag *fragment) refusal {
 		}
 		return decodeEther(binary.BigEndian.Uint16(b), b[20:], wire-20, out, frag)
 	}
-	return ignored("link_type")
+	return decodeLink(p.Link, b, wire, out, frag, false)
 }
 
 // decodeEther goes on after an EtherType.
@@ -126,13 +121,13 @@ func decodeEther(kind uint16, b []byte, wire int, out *datagram, frag *fragment)
 		if len(b) < 8 {
 			return malformed("pppoe")
 		}
-		if r := decodePPP(b[6:], wire-6, out, frag); r.kind != "ppp" {
+		if r := decodePPP(b[6:], min(wire-6, int(binary.BigEndian.Uint16(b[4:]))), out, frag); r.kind != "ppp" {
 			return r
 		}
 		return ignored("pppoe")
 	}
-	if kind <= 1500 {
-		return ignored("llc")
+	if kind <= 1500 { // the length of an IEEE 802.3 frame
+		return decodeLLC(b, wire, out, frag)
 	}
 	return ignored("ethertype")
 }
@@ -162,7 +157,7 @@ func decodeIPv4(b []byte, wire int, out *datagram, frag *fragment) refusal {
 		return malformed("ipv4")
 	}
 	total := int(binary.BigEndian.Uint16(b[2:]))
-	if total == 0 { // segmentation offload: the kernel had not filled it in yet
+	if total == 0 || total > wire { // segmentation offload: the kernel had not filled it in yet; or a header that lies
 		total = wire
 	}
 	if total < head {
@@ -190,7 +185,7 @@ func decodeIPv6(b []byte, wire int, out *datagram, frag *fragment) refusal {
 	copy(out.src[:], b[8:24])
 	copy(out.dst[:], b[24:40])
 	next, length := b[6], int(binary.BigEndian.Uint16(b[4:]))
-	if length == 0 { // offload or jumbogram
+	if length == 0 || length > wire-40 { // offload or jumbogram; or a header that lies
 		length = wire - 40
 	}
 	out.wire, out.data = length, b[40:min(40+max(length, 0), len(b))]

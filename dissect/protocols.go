@@ -6,7 +6,9 @@ import (
 	"github.com/devloop-io/devloop/dissect/http2"
 	"github.com/devloop-io/devloop/dissect/postgresql"
 	"github.com/devloop-io/devloop/dissect/protocol"
+	"github.com/devloop-io/devloop/dissect/quic"
 	"github.com/devloop-io/devloop/dissect/redis"
+	"github.com/devloop-io/devloop/dissect/socks"
 	"github.com/devloop-io/devloop/dissect/tls"
 	"github.com/devloop-io/devloop/dissect/websocket"
 )
@@ -20,5 +22,7 @@ var protocols = []protocol.Protocol{
 	redis.Protocol,
 	websocket.Protocol,
 	dns.OverTCP,
+	socks.Protocol,
 	dns.OverUDP,
+	quic.Protocol,
 }

@@ -304,6 +304,14 @@ func (d *Dissector) skip(c *connection, dir int, n int64, m protocol.Mark) {
 		me.Offset++
 		return
 	}
+	d.gap(c, dir, n, m)
+	d.lack(c, n)
+}
+
+// gap ends what was read of a direction so far, and goes on n bytes later.
+func (d *Dissector) gap(c *connection, dir int, n int64, m protocol.Mark) {
+	me := &c.Dir[dir]
+	d.detectCut(c, dir)
 	if c.Stage == stageParsed && len(me.Buf) > 0 {
 		if p, ok := c.Parser.(protocol.Salvager); ok {
 			d.view = protocol.View{Data: me.Buf, Base: me.Offset - int64(len(me.Buf)), Marks: me.Marks}
@@ -316,7 +324,6 @@ func (d *Dissector) skip(c *connection, dir int, n int64, m protocol.Mark) {
 	m.Offset = me.Offset
 	me.Offset += n
 	me.Bytes += uint64(n)
-	d.lack(c, n)
 	if c.Stage == stageDetect {
 		c.Stage, c.FromStart = stageHunt, false
 	}
@@ -356,8 +363,14 @@ func (d *Dissector) deliver(c *connection, dir int, data []byte, m protocol.Mark
 	me.Next += uint32(n)
 	me.Offset += int64(n)
 	me.Bytes += uint64(n)
-	if c.Stage == stageOther || n == 0 {
+	if n == 0 {
 		return
+	}
+	if c.Stage == stageOther {
+		if !me.startsTLS(data) {
+			return
+		}
+		c.upgrade()
 	}
 	if c.Stage == stageParsed && len(me.Buf) == 0 {
 		d.mark[0] = m
@@ -464,7 +477,9 @@ func successor(c *connection) *protocol.Protocol {
 // detect finds out what the bytes of a direction are.
 func (d *Dissector) detect(c *connection, dir int) {
 	me := &c.Dir[dir]
-	if me.Foreign > 0 {
+	if me.Foreign > 0 && me.startsTLS(me.Buf) {
+		c.upgrade()
+	} else if me.Foreign > 0 {
 		me.Foreign += int64(len(me.Buf))
 		d.setBuffer(me, me.Buf[:0])
 		return
@@ -507,6 +522,23 @@ func (d *Dissector) detect(c *connection, dir int) {
 	}
 }
 
+// detectCut finds out what the bytes before a gap are, where nothing has been found yet.
+func (d *Dissector) detectCut(c *connection, dir int) {
+	if c.Stage != stageDetect && c.Stage != stageHunt || len(c.Dir[dir].Buf) == 0 || c.Dir[dir].Foreign > 0 {
+		return
+	}
+	for i := range protocols {
+		p := &protocols[i]
+		if p.Cut == nil || p.Network != "tcp" {
+			continue
+		}
+		if v := p.Cut(c.Dir[dir].Buf); v == protocol.FromClient || v == protocol.FromServer {
+			d.found(c, dir, p, v)
+			return
+		}
+	}
+}
+
 // found begins reading a protocol.
 func (d *Dissector) found(c *connection, dir int, p *protocol.Protocol, v protocol.Verdict) {
 	client := dir
@@ -515,6 +547,7 @@ func (d *Dissector) found(c *connection, dir int, p *protocol.Protocol, v protoc
 	}
 	if !c.HandedOver {
 		c.setClient(client, true)
+		c.Reversed = c.Client != client && v == protocol.FromClient
 	}
 	if c.L7 == "" {
 		c.L7 = p.Name

@@ -11,6 +11,9 @@ const maxTunnels = 4
 
 // Well-known ports of tunnels over UDP.
 const (
+	portL2TP   = 1701
+	portGTP    = 2152
+	portTeredo = 3544
 	portVXLAN  = 4789
 	portGeneve = 6081
 )
@@ -64,7 +67,22 @@ func openTunnel(dg *datagram) (inner datagram, f fragment, kind string, r refusa
 		if len(dg.data) < 16 {
 			return inner, f, "", accepted
 		}
-		switch b := dg.data; binary.BigEndian.Uint16(b[2:]) {
+		b := dg.data
+		if n := teredoHeader(b); n >= 0 {
+			r = decodeIP(b[8+n:], dg.wire-8-n, &inner, &f)
+			return inner, f, "teredo", r
+		}
+		switch binary.BigEndian.Uint16(b[2:]) {
+		case portGTP:
+			if n := gtpHeader(b[8:]); n > 0 {
+				r = decodeIP(b[8+n:], dg.wire-8-n, &inner, &f)
+				return inner, f, "gtp", r
+			}
+		case portL2TP:
+			if n := l2tpHeader(b[8:]); n > 0 {
+				r = decodePPP(b[8+n:], dg.wire-8-n, &inner, &f)
+				return inner, f, "l2tp", r
+			}
 		case portVXLAN:
 			if isVXLAN(b[8:]) {
 				r = decodeFrame(b[16:], dg.wire-16, &inner, &f)
@@ -101,6 +119,71 @@ func geneveHeader(b []byte) int {
 	n := 8 + int(b[0]&0x3f)*4
 	if b[0]>>6 != 0 || b[1]&0x3f != 0 || b[1]&0x80 != 0 || b[7] != 0 || n > len(b) { // 0x80: a control message
 		return 0
+	}
+	return n
+}
+
+// gtpHeader is the length of a G-PDU's header with its options and extensions (3GPP TS 29.281 section 5); 0 when it is none.
+func gtpHeader(b []byte) int {
+	if b[0]&0xf0 != 0x30 || b[1] != 0xff {
+		return 0
+	}
+	n := 8
+	if b[0]&7 == 0 {
+		return n
+	}
+	if n += 4; n > len(b) {
+		return 0
+	}
+	for next := b[n-1]; b[0]&4 != 0 && next != 0; next = b[n-1] {
+		if n >= len(b) || b[n] == 0 || n+int(b[n])*4 > len(b) {
+			return 0
+		}
+		n += int(b[n]) * 4
+	}
+	return n
+}
+
+// l2tpHeader is the length of a data message's header (RFC 2661 section 3.1); 0 when it is none.
+func l2tpHeader(b []byte) int {
+	flags := binary.BigEndian.Uint16(b)
+	if flags&0x800f != 2 {
+		return 0
+	}
+	n := 6
+	if flags&0x4000 != 0 { // length
+		n += 2
+	}
+	if flags&0x0800 != 0 { // sequence numbers
+		n += 4
+	}
+	if flags&0x0200 != 0 { // offset
+		if n+2 > len(b) {
+			return 0
+		}
+		n += 2 + int(binary.BigEndian.Uint16(b[n:]))
+	}
+	if n >= len(b) {
+		return 0
+	}
+	return n
+}
+
+// teredoHeader is the length of what stands between UDP and IPv6 (RFC 4380 section 5.1.1), 0 mostly; -1 when the datagram, given
+// with its UDP header, is none of Teredo.
+func teredoHeader(b []byte) int {
+	if binary.BigEndian.Uint16(b) != portTeredo && binary.BigEndian.Uint16(b[2:]) != portTeredo {
+		return -1
+	}
+	b, n := b[8:], 0
+	if b[0] == 0 && b[1] == 1 && len(b) > 4 { // authentication
+		n = 13 + int(b[2]) + int(b[3])
+	}
+	if len(b) > n+8 && b[n] == 0 && b[n+1] == 0 { // origin
+		n += 8
+	}
+	if len(b) < n+40 || b[n]>>4 != 6 || int(binary.BigEndian.Uint16(b[n+4:])) != len(b)-n-40 {
+		return -1
 	}
 	return n
 }

@@ -58,7 +58,7 @@ func detectResponse(b []byte) protocol.Verdict {
 		return protocol.No
 	}
 	k := 5
-	for k < len(b) && k <= 5+maxVersion && b[k] > ' ' && b[k] < 0x7f {
+	for k < len(b) && k <= 5+maxVersion && b[k] != ' ' && b[k] != '\t' && b[k] != '\r' && b[k] != '\n' {
 		k++
 	}
 	if k == len(b) {

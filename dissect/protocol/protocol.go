@@ -31,6 +31,7 @@ type Protocol struct {
 	Network string                     // "tcp" or "udp"
 	Upgrade string                     // name in HTTP's Upgrade header that leads here, whatever the bytes look like; mostly empty
 	Detect  func(first []byte) Verdict // must be cheap: it may be asked again as bytes arrive
+	Cut     func(first []byte) Verdict // the same of bytes behind which a gap lies; may be nil
 	New     func() Parser
 }
 
@@ -76,6 +77,17 @@ type End struct {
 	Reset   bool // by RST
 	Dropped bool // given up by limits or idle time, not by its ends: nothing can be said of what waits
 	By      Side // who ended it first
+}
+
+// Opener is a host that knows secrets, and that reads what lies inside of encryption as a stream of its own.
+type Opener interface {
+	// Secret is what a key log says under a label of the handshake that began with a client random; nil without.
+	Secret(label string, random []byte) []byte
+	// Plain is handed decrypted bytes; v says where in the encrypted stream they lay. about describes the encryption and is
+	// the caller's.
+	Plain(from Side, v *View, about *traffic.TLS)
+	// PlainLost says that about n decrypted bytes are missing before those that come next. They are counted already.
+	PlainLost(from Side, n int64, at Mark)
 }
 
 // Host is the connection that a parser reads, as far as it may touch it.

@@ -18,7 +18,9 @@ import (
 const (
 	extServerName        = 0
 	extALPN              = 16
+	extEncryptThenMAC    = 22
 	extPSK               = 41
+	extEarlyData         = 42
 	extSupportedVersions = 43
 )
 
@@ -32,12 +34,14 @@ var retryRequest = []byte{0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 
 func (p *Parser) clientHello(h protocol.Host, b []byte, first, last protocol.Mark) {
 	s := cryptobyte.String(b)
 	var version uint16
+	var random []byte
 	var session, ciphers, compression cryptobyte.String
-	if !s.ReadUint16(&version) || !s.Skip(32) || !s.ReadUint8LengthPrefixed(&session) ||
+	if !s.ReadUint16(&version) || !s.ReadBytes(&random, 32) || !s.ReadUint8LengthPrefixed(&session) ||
 		!s.ReadUint16LengthPrefixed(&ciphers) || !s.ReadUint8LengthPrefixed(&compression) {
 		h.Undecoded(int64(len(b)), "tls_malformed")
 		return
 	}
+	p.again(h, first)
 	if p.Call == nil {
 		p.Call = &traffic.Call{Protocol: traffic.ProtoTLS, Method: "ClientHello", Index: h.NextCall(), TLS: &traffic.TLS{}}
 		p.Request, p.Answer, p.Started, p.Hello, p.Half = protocol.Span{}, protocol.Span{}, first.Time, false, false
@@ -48,6 +52,7 @@ func (p *Parser) clientHello(h protocol.Host, b []byte, first, last protocol.Mar
 	*t = traffic.TLS{OfferedVersion: version}
 	p.Call.RequestSize = int64(len(b))
 	p.Offered, p.Ticket = bytes.Clone(session), false
+	p.Random, p.Early = bytes.Clone(random), false
 	var id uint16
 	for ciphers.ReadUint16(&id) && len(t.Ciphers) < 256 {
 		if !grease(id) {
@@ -106,6 +111,8 @@ func (p *Parser) clientExtension(t *traffic.TLS, kind uint16, e cryptobyte.Strin
 		}
 	case extPSK:
 		p.Ticket = true
+	case extEarlyData:
+		p.Early = true
 	}
 }
 
@@ -134,6 +141,7 @@ func (p *Parser) serverHello(h protocol.Host, b []byte, first, last protocol.Mar
 		return
 	}
 	if bytes.Equal(random, retryRequest) {
+		p.retry(cipher, len(b), first, last)
 		return
 	}
 	if p.Call == nil { // the ClientHello was not seen
@@ -150,6 +158,7 @@ func (p *Parser) serverHello(h protocol.Host, b []byte, first, last protocol.Mar
 	t := p.Call.TLS
 	t.Version, t.Cipher = version, cipher
 	p.Call.ResponseSize = int64(len(b))
+	p.ServerRandom, p.ETM = bytes.Clone(random), false
 	psk := false
 	chosen := ""
 	extensions(s, func(kind uint16, e cryptobyte.String) {
@@ -162,6 +171,8 @@ func (p *Parser) serverHello(h protocol.Host, b []byte, first, last protocol.Mar
 			}
 		case extPSK:
 			psk = true
+		case extEncryptThenMAC:
+			p.ETM = true
 		}
 	})
 	if chosen != "" {
@@ -175,6 +186,8 @@ func (p *Parser) serverHello(h protocol.Host, b []byte, first, last protocol.Mar
 	} else {
 		p.Sides[protocol.Server].Closed = true // the rest of the flight is encrypted
 	}
+	p.About = &traffic.TLS{SNI: t.SNI, Version: t.Version, OfferedVersion: t.OfferedVersion, Cipher: t.Cipher, ALPN: t.ALPN, Resumed: t.Resumed}
+	h.Wake() // the client's first encrypted records may wait for the choice of ciphers
 }
 
 // certificates reads the chain of TLS 1.2 and older (RFC 5246 section 7.4.2).

@@ -37,9 +37,17 @@ type Parser struct {
 	Request protocol.Span
 	Answer  protocol.Span
 	Hello   bool // ServerHello was seen
+	Retry   bool // HelloRetryRequest was
+	Repeat  bool // the next ClientHello repeats the last: QUIC's Retry
 	Half    bool // and its ClientHello was not
 	Count   int
 	Leave   bool // the client has closed its half
+
+	Random       []byte // of the ClientHello
+	ServerRandom []byte
+	Early        bool         // the client offered early data
+	ETM          bool         // encrypt-then-MAC was agreed on
+	About        *traffic.TLS // what was agreed on, for the calls inside
 }
 
 // half is one direction.
@@ -48,6 +56,8 @@ type half struct {
 	Closed    bool   // the rest is encrypted
 	Lost      bool   // record borders are lost
 	Skip      int64  // rest of a record whose content does not matter
+
+	Decryption
 }
 
 // detect wants a handshake record that begins with a hello.
@@ -85,8 +95,21 @@ func (p *Parser) Data(h protocol.Host, from protocol.Side, v *protocol.View) int
 		if s.Skip > 0 {
 			n := int(min(s.Skip, int64(len(b))))
 			s.Skip -= int64(n)
-			h.Encrypted(int64(n))
+			if s.Torn {
+				h.Undecoded(int64(n), "tls_record_cut")
+			} else {
+				h.Encrypted(int64(n))
+			}
 			used += n
+			continue
+		}
+		s.Torn = false
+		if s.Hunt {
+			n, found := p.hunt(h, from, s, v, used)
+			used += n
+			if !found && !s.Lost {
+				return used
+			}
 			continue
 		}
 		if len(b) < 5 {
@@ -98,9 +121,28 @@ func (p *Parser) Data(h protocol.Host, from protocol.Side, v *protocol.View) int
 			p.finish(h, traffic.StateTruncated, traffic.ErrorProtocol, v.At(used).Time)
 			continue
 		}
+		if b[0] == recordChangeCipher && size == 1 && p.soothing() {
+			if len(b) < 6 {
+				return used
+			}
+			p.beyond(h, from, v.At(used))
+			used += 6
+			continue
+		}
+		if b[0] == recordData || s.Closed && b[0] != recordChangeCipher {
+			n, wait := p.decrypt(h, from, s, v, used, size)
+			if wait {
+				return used
+			}
+			if n > 0 {
+				used += n
+				continue
+			}
+		}
 		if b[0] == recordData || s.Closed && b[0] != recordHandshake && b[0] != recordAlert {
 			p.beyond(h, from, v.At(used))
 			s.Closed = true
+			s.pass(b[0])
 			used += 5
 			s.Skip = int64(size)
 			continue
@@ -130,6 +172,7 @@ func (p *Parser) record(h protocol.Host, from protocol.Side, s *half, kind byte,
 	case kind == recordAlert && !s.Closed && len(b) == 2:
 		p.alert(h, b, first)
 	case s.Closed:
+		s.pass(kind)
 		h.Encrypted(int64(len(b)))
 	}
 	if kind == recordChangeCipher && p.Hello { // without a ServerHello it only soothes middleboxes (RFC 8446 appendix D.4)
@@ -190,7 +233,7 @@ func (p *Parser) finish(h protocol.Host, state traffic.State, why string, at int
 	case state != traffic.StateUnanswered:
 	case p.Hello && (p.Sides[protocol.Client].Lost || p.Sides[protocol.Server].Lost):
 		state, why = traffic.StateComplete, "" // how it went on, the capture lacks
-	case p.Hello:
+	case p.Hello, p.Retry:
 		state = traffic.StateTruncated
 	case p.Sides[protocol.Server].Lost: // there may have been an answer
 		state, why = traffic.StateOpen, ""
@@ -200,7 +243,7 @@ func (p *Parser) finish(h protocol.Host, state traffic.State, why string, at int
 		c.End = at
 	}
 	h.Emit(c, &p.Request, &p.Answer)
-	p.Call = nil
+	p.Call, p.Retry = nil, false
 }
 
 // Gap implements [protocol.Parser]: record borders inside encrypted data are lost with it.
@@ -213,6 +256,12 @@ func (p *Parser) Gap(h protocol.Host, from protocol.Side, n int64, at protocol.M
 	h.Undecoded(int64(len(s.Handshake)), "behind_gap")
 	encrypted := s.Closed
 	s.Handshake, s.Lost, s.Closed, s.Skip = nil, true, true, 0
+	if p.survive(h, from, s, n, at) {
+		s.Lost = false
+		if encrypted {
+			return
+		}
+	}
 	switch {
 	case from == protocol.Client && !p.Hello, from == protocol.Server && encrypted:
 		return // the other side goes on to tell
