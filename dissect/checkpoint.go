@@ -10,7 +10,7 @@ import (
 )
 
 // checkpointVersion changes whenever the state's meaning does.
-const checkpointVersion = 2
+const checkpointVersion = 3
 
 // checkpoint is the state that a window hands to the next.
 type checkpoint struct {
@@ -19,6 +19,7 @@ type checkpoint struct {
 	Serial      uint64
 	Connections []*connection // by activity, oldest first
 	Fragments   []*partial
+	Sightings   []sighting
 }
 
 // registerParsers tells gob the state types of the protocols, once.
@@ -31,7 +32,8 @@ var registerParsers = sync.OnceFunc(func() {
 // Checkpoint writes down the state of every open connection. It is taken right after [Dissector.EndWindow].
 func (d *Dissector) Checkpoint() ([]byte, error) {
 	registerParsers()
-	c := checkpoint{Version: checkpointVersion, Now: d.now, Serial: d.serial, Fragments: d.fragmentOrder}
+	c := checkpoint{Version: checkpointVersion, Now: d.now, Serial: d.serial, Fragments: d.fragmentOrder,
+		Sightings: d.sightings.list()}
 	for i := range d.lists {
 		for k := d.lists[i].first; k != nil; k = k.next {
 			c.Connections = append(c.Connections, k)
@@ -70,15 +72,22 @@ func Restore(o Options, data []byte) (*Dissector, error) {
 	d.now, d.serial = c.Now, c.Serial
 	for _, k := range c.Connections {
 		d.conns[k.Key] = k
+		if k.Names.Joined {
+			d.conns[k.Names.Other] = k
+		}
 		k.listed = listOf(k)
 		d.lists[k.listed].push(k)
 		for i := range k.Dir {
 			x := &k.Dir[i]
 			d.total += len(x.Buf) + x.PendingBytes
 		}
+		d.adopt(k)
 		if k.Deadline != 0 {
 			d.timers.push(timer{k.Deadline, k})
 		}
+	}
+	for _, x := range c.Sightings {
+		d.sightings.add(x)
 	}
 	for _, p := range c.Fragments {
 		d.fragments[p.Key] = p

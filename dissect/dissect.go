@@ -65,6 +65,7 @@ type Dissector struct {
 
 	fragments     map[fragmentKey]*partial
 	fragmentOrder []*partial
+	sightings     sightings
 	timers        timerHeap
 
 	host host
@@ -162,6 +163,9 @@ func (d *Dissector) EndWindow() traffic.Account {
 		if c.Legacy != nil {
 			c.Legacy.Request.Forget()
 		}
+		for i := range c.Early {
+			c.Early[i].Number = 0
+		}
 		d.windowInner(c)
 		for i := range c.Dir {
 			c.Dir[i].forgetNumbers()
@@ -188,8 +192,10 @@ func (d *Dissector) EndWindow() traffic.Account {
 // ordered is all connections in the order in which they were first seen.
 func (d *Dissector) ordered() []*connection {
 	all := make([]*connection, 0, len(d.conns))
-	for _, c := range d.conns {
-		all = append(all, c)
+	for k, c := range d.conns {
+		if k == c.Key { // not by its second name
+			all = append(all, c)
+		}
 	}
 	slices.SortFunc(all, func(a, b *connection) int { return cmp.Compare(a.Serial, b.Serial) })
 	return all

@@ -17,12 +17,13 @@ const (
 
 // segment is one TCP segment. data may be cut: length is its payload on the wire.
 type segment struct {
-	seq, ack uint32
-	flags    uint8
-	window   int
-	scale    int // of the SYN's option; -1 without one
-	data     []byte
-	length   int
+	seq, ack  uint32
+	flags     uint8
+	window    int
+	scale     int    // of the SYN's option; -1 without one
+	timestamp uint32 // of the SYN's option; 0 without one
+	data      []byte
+	length    int
 }
 
 // Sequence arithmetic (RFC 9293 section 3.4).
@@ -48,11 +49,17 @@ func (d *Dissector) tcp(p *traffic.Packet, ifc *traffic.Interface, dg *datagram)
 	}
 	if s.flags&flagSYN != 0 {
 		s.scale = windowScale(b[20:max(20, min(head, len(b)))])
+		s.timestamp = tcpTimestamp(b[20:max(20, min(head, len(b)))])
 	}
 	k, dir := canonical(dg, binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:]))
+	k.Scope = scope(dg, ifc)
 	c := d.tcpConnection(k, dir, &s, p.Time)
-	d.touch(c)
+	dir = c.named(&k, dir)
 	c.note(p, ifc, dir)
+	if c.Seeks {
+		c, dir = d.joinTCP(c, dir, &s, p)
+	}
+	d.touch(c)
 	d.tcpPacket(c, dir, &s, p)
 }
 
@@ -85,7 +92,7 @@ func (d *Dissector) tcpConnection(k connKey, dir int, s *segment, t int64) *conn
 	}
 	kind := s.flags & (flagSYN | flagACK | flagRST | flagFIN)
 	if c != nil {
-		mine := &c.Dir[dir]
+		mine := &c.Dir[c.named(&k, dir)]
 		reopened := kind == flagSYN && (mine.ISNSeen && mine.ISN != s.seq || !mine.ISNSeen && (mine.Packets > 0 || c.ClosedAt != 0)) ||
 			kind == flagSYN|flagACK && c.ClosedAt != 0 && mine.ISNSeen && mine.ISN != s.seq
 		if !reopened {
@@ -208,7 +215,13 @@ func (c *connection) handshake(dir int, s *segment, p *traffic.Packet) {
 		if me.ISNSeen && me.ISN != s.seq {
 			return
 		}
-		if !me.OutSeen || sender { // the primary copies only
+		if p.Direction == traffic.DirectionOut && !h.SYNSent { // those of the receiver's point that came first do not count
+			h.SYNSent, h.SYNs, h.FirstSYN = true, 0, 0
+		}
+		if p.Direction == traffic.DirectionIn && h.SYNAtServer == 0 {
+			h.SYNAtServer = p.Time
+		}
+		if !h.SYNSent || sender { // the primary copies only
 			h.SYNs++
 		}
 		if sender || h.FirstSYN == 0 {
@@ -218,7 +231,10 @@ func (c *connection) handshake(dir int, s *segment, p *traffic.Packet) {
 			h.LastSYN = p.Time
 		}
 	case flagSYN | flagACK:
-		if !me.OutSeen || sender {
+		if p.Direction == traffic.DirectionOut && !h.SYNACKSent {
+			h.SYNACKSent, h.SYNACKs = true, 0
+		}
+		if !h.SYNACKSent || sender {
 			h.SYNACKs++
 		}
 		if sender {
@@ -262,7 +278,7 @@ func (d *Dissector) reset(c *connection, dir int, s *segment, m protocol.Mark) {
 
 // side turns an end into client or server.
 func (c *connection) side(dir int) protocol.Side {
-	if dir == c.Client {
+	if (dir == c.Client) != c.Reversed {
 		return protocol.Client
 	}
 	return protocol.Server
@@ -280,6 +296,7 @@ func (d *Dissector) checkClosed(c *connection, dir int, m protocol.Mark) {
 		m.Offset = me.Offset
 		c.Parser.Closed(&d.host, c.side(dir), m)
 	}
+	d.closeInner(c, dir, m)
 	if c.Dir[1-dir].Closed {
 		d.close(c, m, protocol.End{Mark: m, By: c.side(c.FirstFIN - 1)})
 	}
@@ -313,5 +330,6 @@ func (d *Dissector) endParser(c *connection, e protocol.End) {
 		d.host.c = c
 		c.Parser.End(&d.host, e)
 	}
+	d.endInner(c, e)
 	d.releaseHeld(c)
 }

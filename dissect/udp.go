@@ -22,6 +22,7 @@ func (d *Dissector) udp(p *traffic.Packet, ifc *traffic.Interface, dg *datagram)
 	}
 	data := b[8:min(len(b), 8+length)]
 	k, dir := canonical(dg, sport, dport)
+	k.Scope = scope(dg, ifc)
 	c := d.conns[k]
 	if c == nil {
 		client, other := dir, dport
@@ -31,8 +32,12 @@ func (d *Dissector) udp(p *traffic.Packet, ifc *traffic.Interface, dg *datagram)
 		c = d.open(k, uint64(p.Time), p.Time, client, true)
 		c.FromStart, c.Opened = true, true
 	}
-	d.touch(c)
+	dir = c.named(&k, dir)
 	c.note(p, ifc, dir)
+	if c.Seeks {
+		c, dir = d.joinUDP(c, dir, data, p)
+	}
+	d.touch(c)
 	c.Active = true
 	c.Last = max(c.Last, p.Time)
 	if c.Packets.First == 0 {
@@ -43,8 +48,13 @@ func (d *Dissector) udp(p *traffic.Packet, ifc *traffic.Interface, dg *datagram)
 	me := &c.Dir[dir]
 	if p.Direction == traffic.DirectionOut {
 		me.OutSeen = true
+		if c.copied(dir, p.Direction, data) {
+			return
+		}
 	} else if p.Direction == traffic.DirectionIn && me.OutSeen {
 		return // the sender's copy was read
+	} else if p.Direction == traffic.DirectionIn {
+		c.copied(dir, p.Direction, data)
 	}
 	me.Packets++
 	me.Bytes += uint64(length)
