@@ -296,7 +296,11 @@ func (t *turn) seal(ctx context.Context) (string, error) {
 }
 
 func (t *turn) dissect(ctx context.Context) (string, error) {
-	d, err := t.window.snapshot.Dissect(ctx, DissectOptions())
+	o, err := t.s.dissectOptions(ctx)
+	if err != nil {
+		return "", failed(control.ExitUsage, traffic.Failure{Phase: "dissect", What: err.Error(), Hint: "mend protos in " + t.s.config().Path})
+	}
+	d, err := t.window.snapshot.Dissect(ctx, o)
 	if err != nil {
 		return "", failed(control.ExitEnvironment, traffic.Failure{Phase: "dissect", What: err.Error(), Hint: "devloop snapshot verify " + t.it.ID})
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/devloop-io/devloop/dissect/protobuf"
 	"github.com/devloop-io/devloop/filter"
 	"github.com/devloop-io/devloop/internal/control"
 	"github.com/devloop-io/devloop/store"
@@ -29,6 +30,7 @@ import (
 func dissectVerb(r *root) *cobra.Command {
 	var connections, raw bool
 	var kfl string
+	var protos []string
 	c := &cobra.Command{
 		Use:   "dissect FILE",
 		Short: "The calls of any pcap or pcapng file, as a table, lines of JSON or Parquet",
@@ -65,6 +67,11 @@ With -o parquet the rows have the columns of a snapshot's tables (docs/files.md)
 			if !raw {
 				o.Redactor = redact.New(key(), redact.Options{})
 			}
+			if len(protos) > 0 {
+				if o.Dissect.Types, err = protobuf.Load(ctx, protos...); err != nil {
+					return &control.Error{What: err.Error(), Hint: "a .proto file, a folder of them, or protoc --include_imports --descriptor_set_out=FILE", Exit: control.ExitUsage}
+				}
+			}
 			o.Dissect.OnCall, o.Dissect.OnConnection = rows.call, rows.connection
 			account, err := store.StreamFile(ctx, args[0], os.Stdin, o)
 			err = errors.Join(err, rows.err, finish())
@@ -82,6 +89,7 @@ With -o parquet the rows have the columns of a snapshot's tables (docs/files.md)
 	}
 	c.Flags().BoolVar(&connections, "connections", false, "connections with their TCP metrics instead of calls")
 	c.Flags().StringVar(&kfl, "kfl", "", "only rows that this filter selects")
+	c.Flags().StringSliceVar(&protos, "proto", nil, "describe gRPC messages by .proto files, folders of them, or descriptor sets")
 	c.Flags().BoolVar(&raw, "raw", false, "secrets as they were sent")
 	return c
 }

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
 )
@@ -87,11 +88,35 @@ func (t *Types) compile(ctx context.Context, dirs []string, names ...string) err
 	if err != nil {
 		return err
 	}
-	r := files.AsResolver()
+	all := &protoregistry.Files{}
 	for _, f := range files {
-		t.add(f, r)
+		if err := register(all, f); err != nil {
+			return err
+		}
 	}
+	t.addAll(all)
 	return nil
+}
+
+// register adds a file with what it imports.
+func register(all *protoregistry.Files, f protoreflect.FileDescriptor) error {
+	if _, err := all.FindFileByPath(f.Path()); err == nil {
+		return nil
+	}
+	for i := range f.Imports().Len() {
+		if err := register(all, f.Imports().Get(i).FileDescriptor); err != nil {
+			return err
+		}
+	}
+	return all.RegisterFile(f)
+}
+
+func (t *Types) addAll(files *protoregistry.Files) {
+	r := dynamicpb.NewTypes(files)
+	files.RangeFiles(func(f protoreflect.FileDescriptor) bool {
+		t.add(f, r)
+		return true
+	})
 }
 
 // descriptors takes a FileDescriptorSet.
@@ -104,10 +129,6 @@ func (t *Types) descriptors(b []byte) error {
 	if err != nil {
 		return err
 	}
-	r := dynamicpb.NewTypes(files)
-	files.RangeFiles(func(f protoreflect.FileDescriptor) bool {
-		t.add(f, r)
-		return true
-	})
+	t.addAll(files)
 	return nil
 }

@@ -16,6 +16,9 @@ type Config struct {
 	Environment Environment `yaml:"environment,omitempty" json:"environment,omitempty"`
 	// Checks are globs of *.netcheck.yaml files, relative to this file.
 	Checks []string `yaml:"checks,omitempty" json:"checks,omitempty"`
+	// Protos describe gRPC services: .proto files, folders of them, or descriptor sets, relative to this file. Messages are then
+	// shown with the names of their fields.
+	Protos []string `yaml:"protos,omitempty" json:"protos,omitempty"`
 	// Window bounds the span of traffic that a verdict speaks of.
 	Window Window `yaml:"window,omitempty" json:"window,omitempty"`
 	// Storage bounds what is kept on disk.
@@ -147,9 +150,38 @@ type HTTPStep struct {
 type Environment struct {
 	// Default environment: local, kind or cluster.
 	Default string `yaml:"default,omitempty" json:"default,omitempty"`
-	// Kind and Cluster are read by the Kubernetes environments.
-	Kind    map[string]any `yaml:"kind,omitempty" json:"kind,omitempty"`
-	Cluster map[string]any `yaml:"cluster,omitempty" json:"cluster,omitempty"`
+	// Kind is a cluster of this machine, which devloop makes.
+	Kind KindEnvironment `yaml:"kind,omitempty" json:"kind,omitempty"`
+	// Cluster is one that is there already.
+	Cluster ClusterEnvironment `yaml:"cluster,omitempty" json:"cluster,omitempty"`
+}
+
+// KindEnvironment is a kind cluster that devloop makes.
+type KindEnvironment struct {
+	// Name of the cluster; devloop by default. Workspaces that name the same cluster share it.
+	Name string `yaml:"name,omitempty" json:"name,omitempty"`
+	// Nodes of the cluster, 1 by default: one control plane, the others workers. It counts where Config lists no nodes.
+	Nodes int `yaml:"nodes,omitempty" json:"nodes,omitempty"`
+	// NodeImage is the image of every node; kind's own default, which is pulled, otherwise.
+	NodeImage string `yaml:"nodeImage,omitempty" json:"nodeImage,omitempty"`
+	// Config is a kind configuration file, relative to the workspace; it is passed through.
+	Config string `yaml:"config,omitempty" json:"config,omitempty"`
+	// Manifests are files and folders to deploy, relative to the workspace.
+	Manifests []string `yaml:"manifests,omitempty" json:"manifests,omitempty"`
+}
+
+// ClusterEnvironment is a cluster that is there already.
+type ClusterEnvironment struct {
+	// Kubeconfig is a file, absolute or relative to the workspace; KUBECONFIG or ~/.kube/config by default. It is only read.
+	Kubeconfig string `yaml:"kubeconfig,omitempty" json:"kubeconfig,omitempty"`
+	// Context in it; the current one by default.
+	Context string `yaml:"context,omitempty" json:"context,omitempty"`
+	// Namespace to deploy to.
+	Namespace string `yaml:"namespace,omitempty" json:"namespace,omitempty"`
+	// AllowContexts are names or patterns of contexts that may be used although they do not look like clusters of this machine.
+	AllowContexts []string `yaml:"allowContexts,omitempty" json:"allowContexts,omitempty"`
+	// AgentImage is the node agent's image in a registry that the cluster can pull from.
+	AgentImage string `yaml:"agentImage,omitempty" json:"agentImage,omitempty"`
 }
 
 // Window bounds the span of traffic that a verdict speaks of.

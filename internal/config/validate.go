@@ -28,9 +28,45 @@ func (d *document) validate(c *Config) {
 	d.cycles(c)
 	d.exercises(c)
 	d.globs("checks", c.Checks)
+	for i, name := range c.Protos {
+		d.inside(fmt.Sprintf("protos[%d]", i), name)
+	}
 	environments := []string{"local", "kind", "cluster"}
 	if e := c.Environment.Default; e != "" && !slices.Contains(environments, e) {
 		d.at("environment.default", meant(e, environments), "unknown environment %q", e)
+	}
+	d.kindEnvironment(c.Environment.Kind)
+	d.clusterEnvironment(c.Environment.Cluster)
+}
+
+// maxKindNodes bounds what one machine is asked for.
+const maxKindNodes = 20
+
+var clusterName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,49}$`)
+
+func (d *document) kindEnvironment(k KindEnvironment) {
+	const at = "environment.kind"
+	if k.Name != "" && !clusterName.MatchString(k.Name) {
+		d.at(at+".name", "at most 50 lower-case letters, digits, hyphens and dots", "%q cannot be a cluster's name", k.Name)
+	}
+	if k.Nodes < 0 || k.Nodes > maxKindNodes {
+		d.at(at+".nodes", "", "%s.nodes must be from 1 to %d", at, maxKindNodes)
+	}
+	d.inside(at+".config", k.Config)
+	for i, m := range k.Manifests {
+		d.inside(fmt.Sprintf("%s.manifests[%d]", at, i), m)
+	}
+}
+
+func (d *document) clusterEnvironment(c ClusterEnvironment) {
+	const at = "environment.cluster"
+	if c.Namespace != "" && !dnsLabel.MatchString(c.Namespace) {
+		d.at(at+".namespace", "at most 63 lower-case letters, digits and hyphens", "%q cannot be a namespace", c.Namespace)
+	}
+	for i, p := range c.AllowContexts {
+		if _, err := path.Match(p, ""); err != nil {
+			d.at(fmt.Sprintf("%s.allowContexts[%d]", at, i), "", "bad pattern %q: %v", p, err)
+		}
 	}
 }
 
