@@ -1,5 +1,7 @@
 package traffic
 
+import "net/netip"
+
 // The states of connections.
 const (
 	StateInProgress  State = "in_progress" // handshake begun
@@ -12,13 +14,16 @@ const (
 // Connection is one TCP or UDP socket pair from open to close, as far as one window shows it. Counters and times are
 // cumulative over the connection's life; the fields named Window… count this window alone.
 type Connection struct {
-	ID      uint64   `json:"conn_id"`
-	FlowID  uint64   `json:"flow_id"`
-	Proto   string   `json:"proto"` // tcp or udp
-	L7      string   `json:"l7"`    // protocol found in it; "other" and "unknown" as in the Proto constants
-	Src     Endpoint `json:"src"`   // the client: who sent the SYN, else a guess that Guessed marks
-	Dst     Endpoint `json:"dst"`
-	Guessed bool     `json:"guessed,omitempty"` // client and server were told apart by port or content only
+	ID     uint64   `json:"conn_id"`
+	FlowID uint64   `json:"flow_id"`
+	Proto  string   `json:"proto"` // tcp or udp
+	L7     string   `json:"l7"`    // protocol found in it; "other" and "unknown" as in the Proto constants
+	Src    Endpoint `json:"src"`   // the client: who sent the SYN, else a guess that Guessed marks
+	Dst    Endpoint `json:"dst"`   // the server, as its own point names it where there is one: behind a Service, the backend
+
+	OriginalDst netip.AddrPort `json:"original_dst,omitzero"` // what the client spoke to, where address translation led elsewhere: the Service
+
+	Guessed bool `json:"guessed,omitempty"` // client and server were told apart by port or content only
 
 	Start int64 `json:"start_ns"` // first packet, Unix nanoseconds
 	End   int64 `json:"end_ns"`   // last packet
@@ -50,9 +55,28 @@ type Connection struct {
 	ConnectNS         int64       `json:"connect_ns,omitempty"`          // first SYN to SYN-ACK, retransmits included
 	SYNRetransmits    int         `json:"syn_retransmits"`
 	SNI               string      `json:"sni,omitempty"`
-	Points            []string    `json:"points,omitempty"` // who captured it: client, server, wire
+	CaptureSource     string      `json:"capture_source,omitempty"` // tls_keylog where its TLS was opened with logged secrets
+	Points            []string    `json:"points,omitempty"`         // who captured it: client, server, wire
+	Views             []View      `json:"views,omitempty"`          // what the points at its ends saw, the client's first
 	Revision          string      `json:"revision,omitempty"`
 	Background        bool        `json:"background,omitempty"`
+}
+
+// View is what one capture point saw of a connection. Address translation between the points gives the ends another address
+// in each.
+type View struct {
+	Point       string         `json:"point"` // client or server
+	Interface   string         `json:"interface,omitempty"`
+	Node        string         `json:"node,omitempty"`
+	Src         netip.AddrPort `json:"src"` // the client as this point names it
+	Dst         netip.AddrPort `json:"dst"`
+	Packets     uint64         `json:"packets"`                // recorded at this point over the connection's life, both directions
+	HandshakeNS int64          `json:"handshake_ns,omitempty"` // as HandshakeClientNS or HandshakeServerNS
+
+	// ClockOffsetNS estimates how far the server's point's clock is ahead of the client's, from the handshake; it is wrong
+	// by at most ClockErrorNS, which is 0 where there is no estimate.
+	ClockOffsetNS int64 `json:"clock_offset_ns,omitempty"`
+	ClockErrorNS  int64 `json:"clock_error_ns,omitempty"`
 }
 
 // TCPMetrics has the names, units and meanings of Kubeshark's tcp_metrics; the counts follow Wireshark's analysis.

@@ -19,6 +19,7 @@ const (
 	blockNames      = 4
 	blockStatistics = 5
 	blockPacket     = 6
+	blockSecrets    = 10
 )
 
 // Option codes, sections 3.5, 4.2, 4.3 and 4.6.
@@ -98,7 +99,9 @@ func (r *Reader) nextBlock(p *traffic.Packet) error {
 	}
 }
 
-func wanted(kind uint32) bool { return kind >= 1 && kind <= 6 || kind == blockSection }
+func wanted(kind uint32) bool {
+	return kind >= 1 && kind <= 6 || kind == blockSection || kind == blockSecrets
+}
 
 // passOver consumes the rest of a block that is not needed without holding it.
 func (r *Reader) passOver() bool {
@@ -130,6 +133,8 @@ func (r *Reader) block(kind uint32, body []byte, p *traffic.Packet) (bool, error
 		r.addNames(body)
 	case blockStatistics:
 		r.addStatistics(body)
+	case blockSecrets:
+		r.addSecrets(body)
 	}
 	return false, nil
 }

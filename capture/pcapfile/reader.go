@@ -66,6 +66,7 @@ type Reader struct {
 	ifaces  []*iface
 	base    int // first interface of the current section
 	names   []Name
+	secrets []byte
 	readErr error
 }
 

@@ -17,6 +17,7 @@ type Header struct {
 	Application string
 	Comment     string
 	Names       []Name // written as a name resolution block, when there are any
+	Secrets     []byte // lines of a TLS key log, written as a decryption secrets block, when there are any
 }
 
 // Writer writes one pcapng section, little-endian, with nanosecond times. It buffers: what was written is in the
@@ -37,6 +38,7 @@ func NewWriter(w io.Writer, h Header) *Writer {
 	wr := &Writer{w: w, buf: make([]byte, 0, writerBuffer+80<<10), limit: writerBuffer}
 	wr.section(h)
 	wr.Names(h.Names)
+	wr.Secrets(h.Secrets)
 	return wr
 }
 

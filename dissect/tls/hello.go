@@ -141,7 +141,7 @@ func (p *Parser) serverHello(h protocol.Host, b []byte, first, last protocol.Mar
 		return
 	}
 	if bytes.Equal(random, retryRequest) {
-		p.retry(cipher, len(b), first, last)
+		p.retry(cipher, s, len(b), first, last)
 		return
 	}
 	if p.Call == nil { // the ClientHello was not seen

@@ -274,6 +274,7 @@ func (p *Parser) Gap(h protocol.Host, from protocol.Side, n int64, at protocol.M
 
 // Closed implements [protocol.Parser].
 func (p *Parser) Closed(h protocol.Host, from protocol.Side, at protocol.Mark) {
+	p.forsake(h, from, at)
 	if from == protocol.Client {
 		p.Leave = true
 		return
@@ -283,6 +284,8 @@ func (p *Parser) Closed(h protocol.Host, from protocol.Side, at protocol.Mark) {
 
 // End implements [protocol.Parser].
 func (p *Parser) End(h protocol.Host, e protocol.End) {
+	p.forsake(h, protocol.Client, e.Mark)
+	p.forsake(h, protocol.Server, e.Mark)
 	state, why := traffic.StateUnanswered, traffic.ErrorClosed
 	switch {
 	case e.Dropped:
