@@ -117,11 +117,9 @@ func scope(dg *datagram, ifc *traffic.Interface) uint64 {
 	}
 	h := uint64(14695981039346656037)
 	w := ifc.Workload
-	for _, s := range []string{w.Node, w.Namespace, w.Pod} { // without a pod: the node's own namespace
-		if w.Pod == "" && s != w.Node {
-			continue
-		}
-		h = mix(mix(h, []byte(s)), []byte{0})
+	h = mix(mix(h, []byte(w.Node)), []byte{0})
+	if w.Pod != "" { // without one it is the node's own namespace
+		h = mix(mix(mix(h, []byte(w.Namespace)), []byte{0}), []byte(w.Pod))
 	}
 	return fold53(h)
 }
@@ -285,10 +283,8 @@ func (d *Dissector) proved(c *connection, x *sighting) *connection {
 	if !ok1 || !ok2 || mine^x.Dir == its^was.Dir {
 		return nil
 	}
-	if c.Key.Scope != 0 || o.Key.Scope != 0 { // one network namespace, or at least one node
-		if c.WhoKnown[mine] && o.WhoKnown[its] && c.Who[mine].Node != o.Who[its].Node {
-			return nil
-		}
+	if c.Key.Scope != 0 && o.Key.Scope != 0 && c.Who[mine].Node != o.Who[its].Node {
+		return nil // addresses of two namespaces, which are at least on one node
 	}
 	return o
 }
@@ -436,7 +432,7 @@ func Settle(calls []*traffic.Call, connections []*traffic.Connection) {
 		}
 	}
 	for _, call := range calls {
-		if c := joined[call.ConnID]; c != nil && len(joined) > 0 {
+		if c := joined[call.ConnID]; c != nil {
 			call.Src, call.Dst, call.FlowID = c.Src, c.Dst, c.FlowID
 		}
 	}
