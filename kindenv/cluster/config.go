@@ -72,6 +72,7 @@ func ParseConfig(file string, data []byte) (*v1alpha4.Cluster, error) {
 	} else {
 		mistakes = configMistakes(file, data, &root, &c)
 	}
+	slices.SortStableFunc(mistakes, func(a, b *config.Error) int { return a.Line - b.Line })
 	if len(mistakes) > 0 {
 		return nil, &Error{Reason: BadConfig, What: mistakes.Error(), Hint: "https://kind.sigs.k8s.io/docs/user/configuration/", Err: mistakes}
 	}
@@ -100,12 +101,29 @@ func yamlMistakes(file string, data []byte, err error) config.Errors {
 	return all
 }
 
-var unknownField = regexp.MustCompile(`^field (\S+) not found in type v1alpha4\.(\S+)$`)
+var (
+	unknownField = regexp.MustCompile(`^field (\S+) not found in type v1alpha4\.(\S+)$`)
+	wrongType    = regexp.MustCompile(`^cannot unmarshal \S+ (.*)into (\S+)$`)
+)
 
 // plain says in our words what the decoder says in Go's.
 func plain(msg string) string {
 	if m := unknownField.FindStringSubmatch(msg); m != nil {
 		return fmt.Sprintf("kind's %s has no field %q", m[2], m[1])
+	}
+	if m := wrongType.FindStringSubmatch(msg); m != nil {
+		expected := "another type"
+		switch {
+		case strings.HasPrefix(m[2], "[]"):
+			expected = "a list"
+		case strings.HasPrefix(m[2], "map["), strings.HasPrefix(m[2], "v1alpha4."):
+			expected = "a mapping"
+		case strings.HasPrefix(m[2], "int"):
+			expected = "a number"
+		case m[2] == "bool":
+			expected = "true or false"
+		}
+		return strings.TrimSuffix(fmt.Sprintf("%s is expected here, not %s", expected, strings.TrimSpace(m[1])), ", not ")
 	}
 	return msg
 }

@@ -126,7 +126,7 @@ func createError(ctx context.Context, name, step string, err error) error {
 	}
 	what := fmt.Sprintf("create cluster %s: %s: %s", name, step, firstLine(err.Error()))
 	if output != "" {
-		what += "\n" + tail(output, 12)
+		what += "\n" + telling(output)
 	}
 	return &Error{Reason: Failed, What: what, Hint: "devloop doctor; the engine's own log may say more", Err: err}
 }
@@ -144,6 +144,22 @@ func firstLine(text string) string {
 func lastLine(text string) string {
 	text = strings.TrimSpace(text)
 	return strings.TrimSpace(text[strings.LastIndexByte(text, '\n')+1:])
+}
+
+var complaint = regexp.MustCompile(`(?i)^\s*(\[?error|failed|unable|couldn't|could not|unknown|invalid)`)
+
+// telling are the lines of a long output that complain: kubeadm's ends in a stack. The end, where there are none.
+func telling(output string) string {
+	var lines []string
+	for line := range strings.Lines(output) {
+		if complaint.MatchString(line) && len(lines) < 12 {
+			lines = append(lines, strings.TrimRight(line, "\r\n"))
+		}
+	}
+	if len(lines) == 0 {
+		return tail(output, 12)
+	}
+	return strings.Join(lines, "\n")
 }
 
 func tail(text string, lines int) string {
