@@ -2,6 +2,7 @@ package shop_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -43,11 +44,21 @@ var builders = []struct {
 // running is a whole shop in this process: every service on a loopback port of its own, and what each was asked.
 type running struct {
 	frontend  string
+	alone     int          // checkouts that are sent one by one, after all others
 	databases atomic.Int64 // connections that the database accepted
 	nxdomain  atomic.Int64 // names that were looked up and do not exist
 
-	mu   sync.Mutex
-	seen []exchange
+	mu      sync.Mutex
+	seen    []exchange
+	queries []standin.Execution
+	told    []told
+}
+
+// told is one command that the cache was told.
+type told struct {
+	words []string
+	reply string
+	at    time.Time
 }
 
 // exchange is one request as its server saw it.
@@ -67,13 +78,24 @@ type exchange struct {
 // ends.
 func startShop(t *testing.T, faults string) *running {
 	t.Helper()
-	s := &running{}
+	s := &running{alone: alone}
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	t.Cleanup(func() { cancel(); serving.Wait() })
 	sql, cache := listen(t), listen(t)
-	serving.Go(func() { standin.Serve(ctx, counting{sql, &s.databases}, standin.NewPostgres().Handle) })
-	serving.Go(func() { standin.Serve(ctx, cache, standin.NewRedis().Handle) })
+	postgres, redis := standin.NewPostgres(), standin.NewRedis()
+	postgres.Executed = func(e standin.Execution) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.queries = append(s.queries, e)
+	}
+	redis.Answered = func(words []string, reply string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.told = append(s.told, told{words, reply, time.Now()})
+	}
+	serving.Go(func() { standin.Serve(ctx, counting{sql, &s.databases}, postgres.Handle) })
+	serving.Go(func() { standin.Serve(ctx, cache, redis.Handle) })
 	s.start(t, faults, sql.Addr().String(), cache.Addr().String())
 	return s
 }
@@ -109,6 +131,7 @@ func (s *running) start(t *testing.T, faults, database, cache string) {
 		"CHECKOUT_URL":       "http://" + listeners["checkout"].Addr().String(),
 		"PAYMENT_URL":        "http://" + listeners["payment"].Addr().String(),
 		"ORDERS_URL":         "http://" + listeners["orders"].Addr().String(),
+		"STOCK_ADDR":         listeners["orders"].Addr().String(),
 	}
 	for _, b := range builders {
 		service, err := shop.New(b.name, func(name string) string { return env[name] }, slog.New(slog.DiscardHandler))
@@ -220,14 +243,22 @@ func (w *watchedWriter) WriteHeader(status int) {
 }
 
 func (w *watchedWriter) Write(b []byte) (int, error) {
+	w.status = cmp.Or(w.status, http.StatusOK)
 	w.body.Write(b)
 	return w.ResponseWriter.Write(b)
+}
+
+// Flush sends what was written so far; gRPC asks for it by type.
+func (w *watchedWriter) Flush() {
+	w.status = cmp.Or(w.status, http.StatusOK)
+	http.NewResponseController(w.ResponseWriter).Flush()
 }
 
 // Unwrap lets a handler reach the connection.
 func (w *watchedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// journeys logs in and sends the journey n times, four at a time, step by step as the exercise does.
+// journeys logs in and sends the journey n times, four at a time, step by step as the exercise does; then some checkouts
+// one by one.
 func (s *running) journeys(t *testing.T, n int) map[string]map[int]int {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}, Timeout: 20 * time.Second}
@@ -263,16 +294,22 @@ func (s *running) journeys(t *testing.T, n int) map[string]map[int]int {
 		t.Fatalf("login answered %s", answer)
 	}
 	answers := map[string]map[int]int{}
-	for _, step := range []struct{ method, path, body string }{
-		{"GET", "/api/v1/catalogue", ""},
-		{"POST", "/api/v1/cart", `{"cart":"%d","items":[1,2,3,4,5]}`},
-		{"POST", "/api/v1/checkout", `{"cart":"%d"}`},
+	for _, step := range []struct {
+		method, path, body string
+		n, senders         int
+	}{
+		{"GET", "/api/v1/catalogue", "", n, 4},
+		{"POST", "/api/v1/cart", `{"cart":"%d","items":[1,2,3,4,5]}`, n, 4},
+		{"POST", "/api/v1/checkout", `{"cart":"%d"}`, n, 4},
+		{"POST", "/api/v1/checkout", `{"cart":"%d"}`, s.alone, 1},
 	} {
 		var mu sync.Mutex
 		var sending sync.WaitGroup
 		numbers := make(chan int)
-		answers[step.path] = map[int]int{}
-		for range 4 {
+		if answers[step.path] == nil {
+			answers[step.path] = map[int]int{}
+		}
+		for range step.senders {
 			sending.Go(func() {
 				for i := range numbers {
 					body := step.body
@@ -286,7 +323,7 @@ func (s *running) journeys(t *testing.T, n int) map[string]map[int]int {
 				}
 			})
 		}
-		for i := range n {
+		for i := range step.n {
 			numbers <- i
 		}
 		close(numbers)

@@ -49,9 +49,9 @@ func TestRealServers(t *testing.T) {
 		defer client.Close()
 		return client.Ping(ctx).Err()
 	})
-	for _, fault := range []string{"", "db-churn,cache-miss"} {
+	for _, fault := range []string{"", "db-churn,cache-miss,n-plus-one-sql,redis-keys", "sql-error,sql-slow,redis-error,cart-miss"} {
 		t.Run("fault="+fault, func(t *testing.T) {
-			s := &running{}
+			s := &running{alone: alone}
 			s.start(t, fault, sql, cache)
 			if diff := cmp.Diff(answersOf(""), s.journeys(t, sent)); diff != "" {
 				t.Errorf("what users were answered (-want +got):\n%s", diff)

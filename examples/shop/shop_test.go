@@ -11,11 +11,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/devloop-io/devloop/assertions"
+	"github.com/devloop-io/devloop/examples/shop/internal/database"
 	"github.com/devloop-io/devloop/examples/shop/internal/shop"
+	"github.com/devloop-io/devloop/examples/shop/internal/standin"
+	"github.com/devloop-io/devloop/examples/shop/internal/stock"
 	"github.com/devloop-io/devloop/traffic"
 )
 
-const sent = 80 // journeys per shop, as in devloop.yaml
+// Journeys per shop, and checkouts one by one after them, as in devloop.yaml.
+const sent, alone = 80, 5
 
 // symptoms say of each fault how it shows to those who can look inside; the checks say it of the packets alone.
 var symptoms = map[string]func(*running) bool{
@@ -23,22 +27,31 @@ var symptoms = map[string]func(*running) bool{
 	"cache-miss": some("catalogue /items", func(e exchange) bool {
 		return e.response.Get("Cache-Control") == "" && e.response.Get("X-Cache") == "miss"
 	}),
-	"db-churn":          func(s *running) bool { return s.databases.Load() > 20 },
-	"dns-flood":         func(s *running) bool { return s.nxdomain.Load() > 20 },
-	"field-changed":     some("catalogue /items", func(e exchange) bool { return !strings.Contains(e.body, `"price"`) }),
-	"keepalive-lost":    func(s *running) bool { return connections(s, "payment") > sent/2 },
-	"n-plus-one":        func(s *running) bool { return longest(attempts(s)) > 3 },
-	"new-egress":        some("thirdparty /telemetry", func(exchange) bool { return true }),
-	"no-correlation-id": some("", func(e exchange) bool { return e.service != "frontend" && e.header.Get("X-Request-Id") == "" }),
-	"payment-slow":      some("payment", func(e exchange) bool { return e.status == 200 && e.end.Sub(e.start) > 400*time.Millisecond }),
-	"payment-timeout":   some("frontend /api/v1/checkout", func(e exchange) bool { return e.status == 503 }),
-	"plaintext":         some("gateway", func(e exchange) bool { return e.tls == nil }),
-	"pool-exhaustion":   some("payment", func(e exchange) bool { return e.status == 0 }),
-	"retry-no-backoff":  retried(func(first, second time.Duration) bool { return first > 10*time.Millisecond && second < first*3/2 }),
+	"cart-miss":             asked("GET carts/"),
+	"db-churn":              func(s *running) bool { return s.databases.Load() > 20 },
+	"dns-flood":             func(s *running) bool { return s.nxdomain.Load() > 20 },
+	"field-changed":         some("catalogue /items", func(e exchange) bool { return !strings.Contains(e.body, `"price"`) }),
+	"grpc-churn":            func(s *running) bool { return connections(s, "orders "+stock.CheckMethod) > sent/2 },
+	"grpc-deadline-missing": some("orders "+stock.CheckMethod, func(e exchange) bool { return e.header.Get("Grpc-Timeout") == "" }),
+	"grpc-unavailable":      some("orders "+stock.CheckMethod, func(e exchange) bool { return e.response.Get("Grpc-Status") == "14" }),
+	"keepalive-lost":        func(s *running) bool { return connections(s, "payment ") > sent/2 },
+	"n-plus-one":            func(s *running) bool { return longest(attempts(s)) > 3 },
+	"n-plus-one-sql":        queried(func(q standin.Execution) bool { return q.SQL == database.SelectStockOfItem }),
+	"new-egress":            some("thirdparty /telemetry", func(exchange) bool { return true }),
+	"no-correlation-id":     some("", func(e exchange) bool { return e.service != "frontend" && e.header.Get("X-Request-Id") == "" }),
+	"payment-slow":          some("payment", func(e exchange) bool { return e.status == 200 && e.end.Sub(e.start) > 400*time.Millisecond }),
+	"payment-timeout":       some("frontend /api/v1/checkout", func(e exchange) bool { return e.status == 503 }),
+	"plaintext":             some("gateway", func(e exchange) bool { return e.tls == nil }),
+	"pool-exhaustion":       some("payment", func(e exchange) bool { return e.status == 0 }),
+	"redis-error":           asked("HINCRBY "),
+	"redis-keys":            asked("KEYS "),
+	"retry-no-backoff":      retried(func(first, second time.Duration) bool { return first > 10*time.Millisecond && second < first*3/2 }),
 	"retry-storm": retried(func(first, second time.Duration) bool {
 		return first < 10*time.Millisecond && second < 10*time.Millisecond
 	}),
 	"sni-missing":     some("gateway", func(e exchange) bool { return e.tls != nil && e.tls.ServerName == "" }),
+	"sql-error":       queried(func(q standin.Execution) bool { return q.SQLState == "23505" }),
+	"sql-slow":        queried(func(q standin.Execution) bool { return q.End.Sub(q.Start) > 100*time.Millisecond }),
 	"tls-old":         some("gateway", func(e exchange) bool { return e.tls != nil && e.tls.Version < 0x0303 }),
 	"token-forwarded": some("thirdparty", func(e exchange) bool { return e.header.Get("Authorization") != "" }),
 }
@@ -52,10 +65,25 @@ func some(where string, fact func(exchange) bool) func(*running) bool {
 	}
 }
 
-func connections(s *running, service string) int {
+// asked reports whether the cache was told a command that begins so.
+func asked(command string) func(*running) bool {
+	return func(s *running) bool {
+		return slices.ContainsFunc(s.told, func(c told) bool {
+			return strings.HasPrefix(strings.ToUpper(c.words[0])+" "+strings.Join(c.words[1:], " "), command)
+		})
+	}
+}
+
+// queried reports whether a fact holds of any statement.
+func queried(fact func(standin.Execution) bool) func(*running) bool {
+	return func(s *running) bool { return slices.ContainsFunc(s.queries, fact) }
+}
+
+// connections counts those on which requests came to "service /path".
+func connections(s *running, where string) int {
 	from := map[string]bool{}
 	for _, e := range s.seen {
-		if e.service == service {
+		if strings.HasPrefix(e.service+" "+e.path, where) {
 			from[e.remote] = true
 		}
 	}
@@ -168,12 +196,12 @@ func judge(t *testing.T, s *running, fault string) {
 
 // answersOf is how many answers of which status the journeys get.
 func answersOf(fault string) map[string]map[int]int {
-	answers := map[string]map[int]int{"/api/v1/catalogue": {200: sent}, "/api/v1/cart": {200: sent}, "/api/v1/checkout": {201: sent}}
+	answers := map[string]map[int]int{"/api/v1/catalogue": {200: sent}, "/api/v1/cart": {200: sent}, "/api/v1/checkout": {201: sent + alone}}
 	switch fault {
 	case "payment-timeout":
-		answers["/api/v1/checkout"] = map[int]int{201: sent - sent/16, 503: sent / 16}
+		answers["/api/v1/checkout"] = map[int]int{201: sent + alone - 5, 503: 5}
 	case "pool-exhaustion": // the order stands, its charge is pending
-		answers["/api/v1/checkout"] = map[int]int{201: sent - sent/16, 202: sent / 16}
+		answers["/api/v1/checkout"] = map[int]int{201: sent + alone - 5, 202: 5}
 	}
 	return answers
 }

@@ -7,8 +7,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/devloop-io/devloop/dissect/derive"
 	"github.com/devloop-io/devloop/dissect/retries"
+	"github.com/devloop-io/devloop/examples/shop/internal/stock"
 	"github.com/devloop-io/devloop/traffic"
 	"github.com/devloop-io/devloop/traffic/redact"
 )
@@ -53,12 +56,53 @@ func (s *running) dissection() *traffic.Dissection {
 			DNS: &traffic.DNS{RCode: "NXDOMAIN", Questions: []traffic.DNSRecord{{Name: name, Type: "A"}}},
 		})
 	}
+	d.Calls = append(d.Calls, s.stored()...)
 	hide := redact.New([]byte("a key for tests"), redact.Options{})
 	for _, c := range d.Calls {
 		hide.Call(c)
 	}
 	retries.Group(d.Calls, d.Connections)
+	derive.Parents(d.Calls)
 	return d
+}
+
+// stored are the queries of orders and the commands of cart and catalogue.
+func (s *running) stored() []*traffic.Call {
+	var calls []*traffic.Call
+	add := func(from, to, protocol string, began, ended time.Time) *traffic.Call {
+		c := &traffic.Call{
+			ID: "local/" + to + "/" + strconv.Itoa(len(calls)), Protocol: protocol, Src: end(from, 5000), Dst: end(to, 5000), State: traffic.StateComplete,
+			Start: began.UnixNano(), RequestEnd: began.UnixNano(), ResponseStart: ended.UnixNano(), End: ended.UnixNano(),
+		}
+		calls = append(calls, c)
+		return c
+	}
+	for _, q := range s.queries {
+		if !strings.Contains(q.SQL, "items") {
+			add("orders", "catalogue-db", traffic.ProtoPostgreSQL, q.Start, q.End).PostgreSQL = &traffic.PostgreSQL{
+				Query: q.SQL, Fingerprint: q.SQL, Success: q.SQLState == "", SQLState: q.SQLState,
+			}
+		}
+	}
+	for _, t := range s.told {
+		if len(t.words) < 2 {
+			continue
+		}
+		from, kind, problem := "cart", "string", ""
+		if strings.HasPrefix(t.words[1], "catalogue") {
+			from = "catalogue"
+		}
+		switch {
+		case strings.HasPrefix(t.reply, "-"):
+			kind, problem = "error", strings.TrimSpace(t.reply[1:])
+		case strings.HasPrefix(t.reply, "$-1"):
+			kind = "null"
+		}
+		add(from, "cache", traffic.ProtoRedis, t.at, t.at.Add(time.Microsecond)).Redis = &traffic.Redis{
+			Command: strings.ToUpper(t.words[0]), Key: t.words[1], Args: t.words[1:], Type: kind, Error: problem,
+		}
+	}
+	return calls
 }
 
 // end is one end of a connection: a service of the shop, or the exercise.
@@ -82,7 +126,8 @@ func address(service string) netip.Addr {
 }
 
 func (s *running) connection(e exchange) *traffic.Connection {
-	from, ok := strings.CutPrefix(e.header.Get("User-Agent"), "shop-")
+	agent, _, _ := strings.Cut(e.header.Get("User-Agent"), " ") // gRPC adds its own
+	from, ok := strings.CutPrefix(agent, "shop-")
 	if !ok {
 		from = "exercise"
 	}
@@ -90,6 +135,9 @@ func (s *running) connection(e exchange) *traffic.Connection {
 	port := uint16(8080)
 	if e.service == "thirdparty" {
 		port = 80
+	}
+	if e.path == stock.CheckMethod {
+		port = 9090
 	}
 	h := fnv.New32a()
 	h.Write([]byte(e.service + e.remote))
@@ -122,6 +170,14 @@ func call(e exchange, c *traffic.Connection) *traffic.Call {
 			Version: "1.1", Host: e.host, Query: e.query, RequestHeaders: lines(e.header), ResponseHeaders: lines(e.response),
 			ResponseBody: []byte(e.body), KeptAlive: c.Calls > 0,
 		},
+	}
+	if e.path == stock.CheckMethod {
+		status, _ := strconv.Atoi(e.response.Get("Grpc-Status"))
+		x.HTTP.Version = "2"
+		x.GRPC = &traffic.GRPC{Service: "shop.v1.Stock", Method: "Check", Status: status}
+		if e.header.Get("Grpc-Timeout") != "" {
+			x.GRPC.TimeoutNS = int64(time.Second)
+		}
 	}
 	if f := strings.Split(e.header.Get("traceparent"), "-"); len(f) == 4 {
 		x.TraceID, x.SpanID = f[1], f[2]

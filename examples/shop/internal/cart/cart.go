@@ -61,11 +61,32 @@ func (c *cart) fill(r *http.Request) (any, error) {
 	if err := c.store.Set(r.Context(), "cart:"+it.ID, text, time.Hour); err != nil {
 		return nil, fmt.Errorf("store cart %s: %w", it.ID, err)
 	}
+	c.countCarts(r.Context(), it.ID)
 	return it, nil
+}
+
+// countCarts holds two bugs: statistics that nobody looks at, got by reading every key of the cache while all others
+// wait, and by a command that does not fit the value's type.
+func (c *cart) countCarts(ctx context.Context, id string) {
+	var err error
+	switch {
+	case c.Fault("redis-keys"):
+		err = c.store.Do(ctx, "KEYS", "cart:*")
+	case c.Fault("redis-error"):
+		err = c.store.Do(ctx, "HINCRBY", "cart:"+id, "seen", 1)
+	}
+	if err != nil {
+		c.Log.Debug("carts not counted", "error", err)
+	}
 }
 
 func (c *cart) show(r *http.Request) (any, error) {
 	id := r.PathValue("id")
+	if c.Fault("cart-miss") { // a migration that nobody ended: the old key first
+		if text, err := c.store.Get(r.Context(), "carts/"+id); err == nil {
+			return json.RawMessage(text), nil
+		}
+	}
 	text, err := c.store.Get(r.Context(), "cart:"+id)
 	if errors.Is(err, redisclient.ErrAbsent) {
 		return nil, shop.Fail(http.StatusNotFound, "no cart %s", id)

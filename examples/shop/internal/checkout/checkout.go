@@ -8,20 +8,27 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/devloop-io/devloop/examples/shop/internal/cart"
-	"github.com/devloop-io/devloop/examples/shop/internal/orders"
-	"github.com/devloop-io/devloop/examples/shop/internal/payment"
+	"google.golang.org/grpc"
+
 	"github.com/devloop-io/devloop/examples/shop/internal/shop"
 )
 
 type checkout struct {
 	*shop.Service
 	cart, payment, orders *shop.Peer
+	stock                 *grpc.ClientConn
 }
 
 // New makes the service.
-func New(_ context.Context, s *shop.Service) (http.Handler, error) {
-	c := &checkout{Service: s, cart: s.Peer("cart", "CART"), payment: s.Peer("payment", "PAYMENT"), orders: s.Peer("orders", "ORDERS")}
+func New(ctx context.Context, s *shop.Service) (http.Handler, error) {
+	stock, err := openStock(s)
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { stock.Close() })
+	c := &checkout{
+		Service: s, cart: s.Peer("cart", "CART"), payment: s.Peer("payment", "PAYMENT"), orders: s.Peer("orders", "ORDERS"), stock: stock,
+	}
 	mux := http.NewServeMux()
 	mux.Handle("POST /checkout", shop.Handle(c.buy))
 	return mux, nil
@@ -33,11 +40,17 @@ func (c *checkout) buy(r *http.Request) (any, error) {
 	if err := shop.Read(r, &what); err != nil {
 		return nil, err
 	}
-	var full cart.Cart
+	var full basket
 	if err := c.cart.Call(ctx, "GET", "/carts/"+url.PathEscape(what.Cart), nil, &full); err != nil {
 		return nil, err
 	}
-	order := orders.Order{ID: what.Cart + "-" + shop.From(ctx).RequestID, Cart: full.ID, Total: full.Total}
+	order := order{ID: what.Cart + "-" + shop.From(ctx).RequestID, Cart: full.ID, Total: full.Total}
+	switch missing, err := c.missing(ctx, order.ID, full.Items); {
+	case err != nil: // better a late parcel than no order
+		c.Log.Warn("stock unknown", "order", order.ID, "error", err)
+	case len(missing) > 0:
+		return nil, shop.Fail(http.StatusConflict, "not in stock: %v", missing)
+	}
 	status := http.StatusCreated
 	receipt, err := c.pay(ctx, order)
 	switch refused := (*shop.Failure)(nil); {
@@ -56,7 +69,7 @@ func (c *checkout) buy(r *http.Request) (any, error) {
 }
 
 // pay asks payment to charge for an order.
-func (c *checkout) pay(ctx context.Context, order orders.Order) (payment.Receipt, error) {
+func (c *checkout) pay(ctx context.Context, order order) (receipt, error) {
 	peer := c.payment
 	if c.Fault("keepalive-lost") {
 		fresh := *c.payment // a client of its own for every call, and with it a connection
@@ -65,13 +78,13 @@ func (c *checkout) pay(ctx context.Context, order orders.Order) (payment.Receipt
 		fresh.Client = &http.Client{Transport: transport, Timeout: c.Scale(5 * time.Second)}
 		peer = &fresh
 	}
-	var receipt payment.Receipt
-	err := peer.Call(ctx, "POST", "/charge", payment.Charge{Order: order.ID, Amount: order.Total}, &receipt)
-	return receipt, err
+	var made receipt
+	err := peer.Call(ctx, "POST", "/charge", charge{Order: order.ID, Amount: order.Total}, &made)
+	return made, err
 }
 
 // record writes the order down.
-func (c *checkout) record(ctx context.Context, order orders.Order) error {
+func (c *checkout) record(ctx context.Context, order order) error {
 	request, err := c.orders.Request(ctx, "POST", "/orders", order)
 	if err != nil {
 		return err

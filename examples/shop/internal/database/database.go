@@ -21,6 +21,13 @@ const (
 	SelectItems  = `select id, name, price from items order by id`
 	InsertOrder  = `insert into orders (id, cart, total, charge) values ($1, $2, $3, $4) on conflict (id) do nothing`
 	SelectOrder  = `select cart, total, charge from orders where id = $1`
+
+	CreateStock       = `create table if not exists stock (item int primary key, pieces int not null)`
+	InsertStock       = `insert into stock (item, pieces) values ($1, $2) on conflict (item) do nothing`
+	SelectStock       = `select item from stock where item = any($1::int[]) and pieces > 0`
+	SelectStockOfItem = `select item from stock where item = $1 and pieces > 0`
+	InsertOrderAgain  = `insert into orders (id, cart, total, charge) values ($1, $2, $3, $4)`
+	Sleep             = `select pg_sleep($1)`
 )
 
 // Item is one thing that the shop sells.
@@ -64,6 +71,19 @@ func Seed(ctx context.Context, pool *pgxpool.Pool) error {
 	for _, item := range Goods {
 		if _, err := pool.Exec(ctx, InsertItem, item.ID, item.Name, item.Price); err != nil {
 			return fmt.Errorf("insert item %d: %w", item.ID, err)
+		}
+	}
+	return nil
+}
+
+// Stockpile creates the warehouse's table and fills it; doing so twice changes nothing.
+func Stockpile(ctx context.Context, pool *pgxpool.Pool) error {
+	if _, err := pool.Exec(ctx, CreateStock); err != nil {
+		return fmt.Errorf("create the stock table: %w", err)
+	}
+	for _, item := range Goods {
+		if _, err := pool.Exec(ctx, InsertStock, item.ID, int32(1000)); err != nil {
+			return fmt.Errorf("insert the stock of item %d: %w", item.ID, err)
 		}
 	}
 	return nil

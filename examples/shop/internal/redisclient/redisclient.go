@@ -21,6 +21,8 @@ var ErrAbsent = errors.New("no such key")
 type Store struct {
 	// Get reads a key; [ErrAbsent] where there is none.
 	Get func(ctx context.Context, key string) ([]byte, error)
+	// Do sends any other command.
+	Do func(ctx context.Context, words ...any) error
 	// Set writes a key that lives for a while.
 	Set func(ctx context.Context, key string, value []byte, life time.Duration) error
 }
@@ -51,6 +53,7 @@ func Open(ctx context.Context, s *shop.Service) (*Store, error) {
 			}
 			return text, err
 		},
+		Do: func(ctx context.Context, words ...any) error { return client.Do(ctx, words...).Err() },
 		Set: func(ctx context.Context, key string, value []byte, life time.Duration) error {
 			return client.Set(ctx, key, value, life).Err()
 		},

@@ -91,6 +91,13 @@ func run(name string, build Builder, log *slog.Logger) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	listeners := []net.Listener{plain}
+	if address := s.Env("LISTEN_GRPC", ""); address != "" {
+		calls, err := net.Listen("tcp", address)
+		if err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+		listeners = append(listeners, calls)
+	}
 	if address := s.Env("LISTEN_TLS", ""); address != "" {
 		encrypted, err := net.Listen("tcp", address)
 		if err != nil {
@@ -112,7 +119,11 @@ func run(name string, build Builder, log *slog.Logger) error {
 
 // Serve answers requests on all listeners until ctx ends, then lets those in flight finish.
 func (s *Service) Serve(ctx context.Context, handler http.Handler, listeners ...net.Listener) error {
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true) // gRPC
 	server := &http.Server{
+		Protocols:         protocols,
 		Handler:           s.receive(handler),
 		ReadHeaderTimeout: 10 * time.Second,
 		ConnContext:       countRequests,

@@ -1,7 +1,9 @@
 package standin
 
 import (
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -48,7 +50,15 @@ func (s *session) receive(message pgproto3.FrontendMessage) bool {
 
 func (s *session) fail(err error) {
 	s.failed = true
-	s.b.Send(&pgproto3.ErrorResponse{Severity: "ERROR", Code: "0A000", Message: err.Error()})
+	s.b.Send(&pgproto3.ErrorResponse{Severity: "ERROR", Code: stateOf(err), Message: err.Error()})
+}
+
+// stateOf is an error's SQLSTATE: that the stand-in does not support what was asked, unless the error says otherwise.
+func stateOf(err error) string {
+	if e := (*sqlError)(nil); errors.As(err, &e) {
+		return e.state
+	}
+	return "0A000"
 }
 
 func (s *session) simple(sql string) error {
@@ -97,6 +107,7 @@ func (s *session) lookUp(sql string) (*statement, error) {
 	if !ok {
 		return nil, fmt.Errorf("the devloop stand-in does not know the statement %q", sql)
 	}
+	st.sql = sql
 	return st, nil
 }
 
@@ -158,23 +169,56 @@ func (s *session) bind(m *pgproto3.Bind) error {
 }
 
 func (s *session) decode(oid uint32, format int16, raw []byte) (any, error) {
-	if oid == int4 {
+	switch oid {
+	case int4:
 		var n int32
 		err := s.types.Scan(oid, format, raw, &n)
 		return n, err
+	case int4s:
+		var list []int32
+		err := s.types.Scan(oid, format, raw, &list)
+		return list, err
+	case float8:
+		var f float64
+		err := s.types.Scan(oid, format, raw, &f)
+		return f, err
 	}
 	var t string
 	err := s.types.Scan(oid, format, raw, &t)
 	return t, err
 }
 
+// run runs what is bound.
+func (s *session) run() (rows [][]any, tag string, err error) {
+	ran := Execution{SQL: s.bound.sql, Start: time.Now()}
+	if s.bound.wait != nil {
+		time.Sleep(s.bound.wait(s.args))
+	}
+	s.server.mu.Lock()
+	if s.bound.refuse != nil {
+		err = s.bound.refuse(s.args)
+	}
+	if err == nil {
+		rows, tag = s.bound.run(s.args)
+	}
+	s.server.mu.Unlock()
+	if err != nil {
+		ran.SQLState = stateOf(err)
+	}
+	if ran.End = time.Now(); s.server.Executed != nil {
+		s.server.Executed(ran)
+	}
+	return rows, tag, err
+}
+
 func (s *session) execute() error {
 	if s.bound == nil {
 		return fmt.Errorf("nothing is bound")
 	}
-	s.server.mu.Lock()
-	rows, tag := s.bound.run(s.args)
-	s.server.mu.Unlock()
+	rows, tag, err := s.run()
+	if err != nil {
+		return err
+	}
 	for _, row := range rows {
 		values := make([][]byte, len(row))
 		for i, v := range row {

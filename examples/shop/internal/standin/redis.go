@@ -6,15 +6,19 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path"
 	"strconv"
 	"strings"
 	"sync"
 )
 
-// Redis answers GET, SET, DEL and what clients say when they connect. Times to live are accepted and not kept.
+// Redis answers GET, SET, DEL, KEYS and what clients say when they connect. Times to live are accepted and not kept.
 type Redis struct {
 	mu     sync.Mutex
 	values map[string]string
+
+	// Answered, when set before the first client comes, is told of every command and its reply, from several goroutines.
+	Answered func(words []string, reply string)
 }
 
 // NewRedis makes an empty one.
@@ -32,7 +36,11 @@ func (s *Redis) Handle(c net.Conn) {
 			}
 			return
 		}
-		w.WriteString(s.answer(args))
+		reply := s.answer(args)
+		if s.Answered != nil {
+			s.Answered(args, reply)
+		}
+		w.WriteString(reply)
 		if r.Buffered() == 0 && w.Flush() != nil {
 			return
 		}
@@ -45,6 +53,8 @@ func (s *Redis) answer(args []string) string {
 	switch name := strings.ToUpper(args[0]); {
 	case name == "PING":
 		return "+PONG\r\n"
+	case name == "HELLO" && (len(args) == 1 || args[1] == "2"):
+		return "*6\r\n$6\r\nserver\r\n$5\r\nredis\r\n$5\r\nproto\r\n:2\r\n$4\r\nrole\r\n$6\r\nmaster\r\n"
 	case name == "SELECT" && len(args) == 2:
 		return "+OK\r\n"
 	case name == "SET" && len(args) >= 3:
@@ -56,6 +66,16 @@ func (s *Redis) answer(args []string) string {
 			return "$-1\r\n"
 		}
 		return "$" + strconv.Itoa(len(v)) + "\r\n" + v + "\r\n"
+	case name == "KEYS" && len(args) == 2:
+		var keys strings.Builder
+		n := 0
+		for key := range s.values {
+			if ok, err := path.Match(args[1], key); ok && err == nil {
+				fmt.Fprintf(&keys, "$%d\r\n%s\r\n", len(key), key)
+				n++
+			}
+		}
+		return "*" + strconv.Itoa(n) + "\r\n" + keys.String()
 	case name == "DEL" && len(args) >= 2:
 		n := len(s.values)
 		for _, key := range args[1:] {

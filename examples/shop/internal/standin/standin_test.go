@@ -17,7 +17,8 @@ func TestRedisAnswers(t *testing.T) {
 		{"what was set", "*5\r\n$3\r\nset\r\n$1\r\na\r\n$2\r\nhi\r\n$2\r\nEX\r\n$2\r\n60\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n", "+OK\r\n$2\r\nhi\r\n"},
 		{"deleted", "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$0\r\n\r\n*2\r\n$3\r\nDEL\r\n$1\r\na\r\n", "+OK\r\n:1\r\n"},
 		{"pipelined", "*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n", "+PONG\r\n+PONG\r\n"},
-		{"unknown command", "*1\r\n$5\r\nHELLO\r\n", "-ERR unknown command for the devloop stand-in\r\n"},
+		{"keys", "*3\r\n$3\r\nSET\r\n$3\r\na:1\r\n$0\r\n\r\n*2\r\n$4\r\nKEYS\r\n$3\r\na:*\r\n", "+OK\r\n*1\r\n$3\r\na:1\r\n"},
+		{"unknown command", "*1\r\n$5\r\nHELPS\r\n", "-ERR unknown command for the devloop stand-in\r\n"},
 		{"no command", "GET a\r\n", "-ERR expected '*', got \"GET a\"\r\n"},
 		{"too long", "*1\r\n$99999999\r\n", "-ERR a word of 99999999 bytes\r\n"},
 	} {
