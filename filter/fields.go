@@ -23,7 +23,7 @@ func kindSection() section {
 	return section{name: "What the row is", rows: Both, fields: []Field{
 		flag(Field{Name: "http", Doc: "an HTTP call; gRPC calls are such, too", Example: `http && status_code >= 500`}, onRow(carries(traffic.ProtoHTTP))),
 		flag(Field{Name: "dns", Doc: "a DNS query", Example: `dns && dns_rcode == "NXDOMAIN"`}, onRow(carries(traffic.ProtoDNS))),
-		flag(Field{Name: "tls", Doc: "a TLS handshake; the bytes behind it stay closed", Example: `tls && tls.version < "1.2"`},
+		flag(Field{Name: "tls", Doc: "a TLS handshake; a call that was read behind one has capture_source", Example: `tls && tls.version < "1.2"`},
 			onRow(carries(traffic.ProtoTLS))),
 		flag(Field{Name: "tlsx", Doc: "a TLS handshake, by Kubeshark's name", Example: `tlsx && tlsx_sni.contains("stripe")`},
 			onRow(carries(traffic.ProtoTLS))),
@@ -161,8 +161,21 @@ func captureSection() section {
 	return section{name: "Capture", rows: Both, fields: []Field{
 		text(Field{Name: "node_id", Doc: "node that captured it: local in local environments", Example: `node_id == "local"`}, nodeName),
 		text(Field{Name: "worker", Doc: "node that captured it, by Kubeshark's name", Example: `worker == "local"`}, nodeName),
+		texts(Field{Name: "capture.points", JSON: "points", Rows: Connections, Optional: true,
+			Doc: "who captured the connection: client, server, wire; both ends where both are captured", Example: `tcp_conn && !("server" in capture.points)`},
+			ofConn(func(c *traffic.Connection) []string { return c.Points })),
+		text(Field{Name: "original_dst", JSON: "original_dst", Column: "original_dst", Rows: Connections, Optional: true,
+			Doc: "address and port that the client spoke to, where address translation led to another: a Service's; else empty", Example: `original_dst.startsWith("10.96.")`},
+			ofConn(func(c *traffic.Connection) string {
+				if !c.OriginalDst.IsValid() {
+					return ""
+				}
+				return c.OriginalDst.String()
+			})),
 		flag(Field{Name: "has_pcap", Doc: "its packets are kept; always true", Example: `has_pcap`}, onRow(func(*Row) bool { return true })),
-		stub("capture_source", stringType, "what captured it; only Kubeshark's records have it"),
+		text(Field{Name: "capture_source", JSON: "capture_source", Column: "capture_source",
+			Doc: "tls_keylog where it was read inside of TLS with the secrets of a key log, else empty", Example: `http && capture_source == "tls_keylog"`},
+			either(func(c *traffic.Call) string { return c.CaptureSource }, func(c *traffic.Connection) string { return c.CaptureSource })),
 		stub("capture_backend", stringType, "capture backend; only Kubeshark's records have it"),
 		stub("capture_source_code", intType, "code of capture_source; only Kubeshark's records have it"),
 		stub("capture", stringMap, "details of the capture; only Kubeshark's records have them"),

@@ -14,6 +14,7 @@ import (
 	"github.com/devloop-io/devloop/dissect"
 	"github.com/devloop-io/devloop/dissect/derive"
 	"github.com/devloop-io/devloop/dissect/retries"
+	"github.com/devloop-io/devloop/dissect/tls"
 	"github.com/devloop-io/devloop/traffic"
 	"github.com/devloop-io/devloop/traffic/redact"
 )
@@ -28,6 +29,11 @@ func (sn *Snapshot) Dissect(ctx context.Context, o dissect.Options) (*traffic.Di
 	}
 	if o.Resolve == nil {
 		o.Resolve = Resolver(sn.Identities)
+	}
+	if o.Secrets == nil {
+		if o.Secrets, err = sn.secrets(); err != nil {
+			return nil, err
+		}
 	}
 	p := sn.Packets()
 	defer p.Close()
@@ -105,6 +111,7 @@ func collect(r *redact.Redactor, o dissect.Options, run func(dissect.Options) (t
 // Finish makes a dissection of what a dissector emitted: sorted by start, redacted unless r is nil, retries grouped,
 // parents, self times and routes found.
 func Finish(d *traffic.Dissection, r *redact.Redactor) {
+	dissect.Settle(d.Calls, d.Connections)
 	slices.SortStableFunc(d.Calls, func(a, b *traffic.Call) int {
 		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.ConnID, b.ConnID), cmp.Compare(a.Index, b.Index))
 	})
@@ -169,6 +176,7 @@ func Resolver(identities []traffic.Identity) func(netip.Addr, int64) (traffic.Wo
 type FileOptions struct {
 	Dissect  dissect.Options  // without Resolve, names in the file name the ends
 	Redactor *redact.Redactor // nil leaves everything as it was sent
+	KeyLog   []byte           // lines of a TLS key log, besides those in the file
 }
 
 // DissectFile dissects a pcap or pcapng file from its first packet to its last.
@@ -178,6 +186,9 @@ func DissectFile(ctx context.Context, path string, o FileOptions) (*traffic.Diss
 		return nil, err
 	}
 	defer r.Close()
+	if err := o.learn(path); err != nil {
+		return nil, err
+	}
 	d, err := dissectReader(ctx, r, o)
 	if err != nil {
 		return nil, fmt.Errorf("dissect %s: %w", path, err)
@@ -197,7 +208,7 @@ func DissectReader(ctx context.Context, in io.Reader, o FileOptions) (*traffic.D
 }
 
 func dissectReader(ctx context.Context, r *pcapfile.Reader, o FileOptions) (*traffic.Dissection, error) {
-	d, err := collect(o.Redactor, o.Dissect, func(d dissect.Options) (traffic.Account, error) { return runFile(ctx, r, d) })
+	d, err := collect(o.Redactor, o.Dissect, func(d dissect.Options) (traffic.Account, error) { return runFile(ctx, r, d, o.KeyLog) })
 	if err != nil {
 		return nil, err
 	}
@@ -214,6 +225,9 @@ func StreamFile(ctx context.Context, path string, in io.Reader, o FileOptions) (
 		if r, err = pcapfile.Open(path); err != nil {
 			return traffic.Account{}, err
 		}
+		if err := o.learn(path); err != nil {
+			return traffic.Account{}, err
+		}
 	}
 	defer r.Close()
 	if emit := o.Dissect.OnCall; emit != nil && o.Redactor != nil {
@@ -222,7 +236,7 @@ func StreamFile(ctx context.Context, path string, in io.Reader, o FileOptions) (
 			emit(c)
 		}
 	}
-	account, err := runFile(ctx, r, o.Dissect)
+	account, err := runFile(ctx, r, o.Dissect, o.KeyLog)
 	if err != nil {
 		return account, fmt.Errorf("dissect %s: %w", path, err)
 	}
@@ -230,8 +244,13 @@ func StreamFile(ctx context.Context, path string, in io.Reader, o FileOptions) (
 }
 
 // runFile reads a capture to its end. A file that ends inside a record is dissected as far as it goes, and the account
-// says so.
-func runFile(ctx context.Context, r *pcapfile.Reader, o dissect.Options) (traffic.Account, error) {
+// says so. The secrets of TLS are those in the file, as they are met, and those of the key log.
+func runFile(ctx context.Context, r *pcapfile.Reader, o dissect.Options, keyLog []byte) (traffic.Account, error) {
+	if o.Secrets == nil {
+		o.Secrets = new(tls.Secrets)
+	}
+	o.Secrets.Add(keyLog)
+	known := 0
 	if o.Resolve == nil {
 		o.Resolve = fileNames(r)
 	}
@@ -239,6 +258,10 @@ func runFile(ctx context.Context, r *pcapfile.Reader, o dissect.Options) (traffi
 	cut := false
 	next := func(p *traffic.Packet) error {
 		err := r.Next(p)
+		if more := r.Secrets(); len(more) > known {
+			o.Secrets.Add(more[known:])
+			known = len(more)
+		}
 		if errors.Is(err, io.ErrUnexpectedEOF) && r.Format() != "" {
 			cut = true
 			return io.EOF

@@ -136,6 +136,7 @@ type callRow struct {
 	LatencyNS     int64   `parquet:"latency_ns"` // derived: 0 without a response
 	TTFBNS        int64   `parquet:"ttfb_ns"`    // derived
 	Point         string  `parquet:"point,dict"`
+	CaptureSource string  `parquet:"capture_source,dict"`
 	State         string  `parquet:"state,dict"`
 	Error         string  `parquet:"error,dict"`
 	Background    bool    `parquet:"background"`
@@ -258,7 +259,7 @@ type callRow struct {
 func callToRow(c *traffic.Call, r *callRow) error {
 	*r = callRow{
 		ID: c.ID, Proto: c.Protocol, ConnID: int64(c.ConnID), FlowID: int64(c.FlowID), Index: int64(c.Index), StartNS: c.Start, RequestEndNS: c.RequestEnd,
-		ResponseNS: c.ResponseStart, EndNS: c.End, LatencyNS: c.Latency(), Point: c.Point, State: string(c.State), Error: c.Error,
+		ResponseNS: c.ResponseStart, EndNS: c.End, LatencyNS: c.Latency(), Point: c.Point, CaptureSource: c.CaptureSource, State: string(c.State), Error: c.Error,
 		Background: c.Background, Method: c.Method, Path: c.Path, Status: int32(c.Status), ReqSize: c.RequestSize, RespSize: c.ResponseSize,
 		ReqPktFirst: int64(c.RequestPackets.First), ReqPktLast: int64(c.RequestPackets.Last), RespPktFirst: int64(c.ResponsePackets.First),
 		RespPktLast: int64(c.ResponsePackets.Last), TraceID: c.TraceID, SpanID: c.SpanID, Iteration: c.Iteration, Revision: c.Revision,
@@ -380,7 +381,7 @@ func (r *callRow) call() (*traffic.Call, error) {
 	}
 	c := &traffic.Call{
 		ID: r.ID, Protocol: r.Proto, ConnID: uint64(r.ConnID), FlowID: uint64(r.FlowID), Index: int(r.Index), Start: r.StartNS, RequestEnd: r.RequestEndNS,
-		ResponseStart: r.ResponseNS, End: r.EndNS, Point: r.Point, State: traffic.State(r.State), Error: r.Error, Background: r.Background,
+		ResponseStart: r.ResponseNS, End: r.EndNS, Point: r.Point, CaptureSource: r.CaptureSource, State: traffic.State(r.State), Error: r.Error, Background: r.Background,
 		Method: r.Method, Path: r.Path, Status: int(r.Status), RequestSize: r.ReqSize, ResponseSize: r.RespSize,
 		RequestPackets:  traffic.PacketRange{First: uint64(r.ReqPktFirst), Last: uint64(r.ReqPktLast)},
 		ResponsePackets: traffic.PacketRange{First: uint64(r.RespPktFirst), Last: uint64(r.RespPktLast)},
@@ -494,8 +495,11 @@ type connRow struct {
 	SYNRetransmits    int32  `parquet:"syn_retransmits"`
 	SNI               string `parquet:"sni,dict"`
 	Points            string `parquet:"points,dict"` // JSON list
+	Views             string `parquet:"views"`       // JSON list
+	OriginalDst       string `parquet:"original_dst,dict"`
 	Revision          string `parquet:"revision,dict"`
 	Background        bool   `parquet:"background"`
+	CaptureSource     string `parquet:"capture_source,dict"`
 
 	srcRow
 	dstRow
@@ -537,8 +541,8 @@ func connToRow(c *traffic.Connection, r *connRow) error {
 		WindowMissing: int64(c.WindowMissing), WindowUndecoded: int64(c.WindowUndecoded),
 		Missing: int64(c.Missing), Undecoded: int64(c.Undecoded), Encrypted: int64(c.Encrypted), Lost: int64(c.Lost),
 		PktFirst: int64(c.Packets.First), PktLast: int64(c.Packets.Last), HandshakeClientNS: c.HandshakeClientNS, HandshakeServerNS: c.HandshakeServerNS,
-		ConnectNS: c.ConnectNS, SYNRetransmits: int32(c.SYNRetransmits), SNI: c.SNI, Points: listJSON(c.Points), Revision: c.Revision,
-		Background: c.Background, srcRow: srcRow(endToRow(&c.Src)), dstRow: dstRow(endToRow(&c.Dst)),
+		ConnectNS: c.ConnectNS, SYNRetransmits: int32(c.SYNRetransmits), SNI: c.SNI, Points: listJSON(c.Points), Views: listJSON(c.Views), OriginalDst: addrPortText(c.OriginalDst), Revision: c.Revision,
+		Background: c.Background, CaptureSource: c.CaptureSource, srcRow: srcRow(endToRow(&c.Src)), dstRow: dstRow(endToRow(&c.Dst)),
 	}
 	if m := c.TCP; m != nil {
 		r.HasTCP = true
@@ -559,6 +563,14 @@ func connToRow(c *traffic.Connection, r *connRow) error {
 	return nil
 }
 
+// addrPortText is empty for none.
+func addrPortText(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
 func (r *connRow) connection() (*traffic.Connection, error) {
 	if len(r.Raw) > 0 {
 		c := &traffic.Connection{}
@@ -572,13 +584,18 @@ func (r *connRow) connection() (*traffic.Connection, error) {
 		Missing: uint64(r.Missing), Undecoded: uint64(r.Undecoded), Encrypted: uint64(r.Encrypted), Lost: uint64(r.Lost),
 		Packets:           traffic.PacketRange{First: uint64(r.PktFirst), Last: uint64(r.PktLast)},
 		HandshakeClientNS: r.HandshakeClientNS, HandshakeServerNS: r.HandshakeServerNS, ConnectNS: r.ConnectNS, SYNRetransmits: int(r.SYNRetransmits),
-		SNI: r.SNI, Revision: r.Revision, Background: r.Background,
+		SNI: r.SNI, Revision: r.Revision, Background: r.Background, CaptureSource: r.CaptureSource,
 	}
 	var err error
 	if c.Src, err = endRow(r.srcRow).end(); err == nil {
 		if c.Dst, err = endRow(r.dstRow).end(); err == nil {
-			err = fromJSON(r.Points, &c.Points)
+			if err = fromJSON(r.Points, &c.Points); err == nil {
+				err = fromJSON(r.Views, &c.Views)
+			}
 		}
+	}
+	if r.OriginalDst != "" && err == nil {
+		c.OriginalDst, err = netip.ParseAddrPort(r.OriginalDst)
 	}
 	if r.HasTCP {
 		c.TCP = &traffic.TCPMetrics{

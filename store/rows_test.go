@@ -30,6 +30,9 @@ func filled(v reflect.Value, n *int) {
 		case netip.Addr:
 			v.Set(reflect.ValueOf(netip.AddrFrom4([4]byte{10, 0, 0, byte(*n)})))
 			return
+		case netip.AddrPort:
+			v.Set(reflect.ValueOf(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(*n)}), uint16(*n))))
+			return
 		}
 		for i := range v.NumField() {
 			filled(v.Field(i), n)

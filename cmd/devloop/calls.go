@@ -135,15 +135,23 @@ func printFlows(r *root, a *control.QueryAnswer) error {
 		}
 		return t.Flush()
 	}
-	fmt.Fprintln(t, "CLIENT\tSERVER\tPROTO\tL7\tCONNS\tOPENED\tCALLS\tBYTES\tHANDSHAKE p50\tp99\tRESETS")
+	fmt.Fprintln(t, "CLIENT\tSERVER\tPROTO\tL7\tCONNS\tOPENED\tCALLS\tBYTES\tCLIENT p50/p90/p99\tSERVER p50/p90/p99\tRESETS")
 	for _, row := range a.Rows {
 		f, err := decode[traffic.Flow](row)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d µs\t%d µs\t%d\n", end(f.Client), end(f.Server), f.Proto, strings.Join(f.L7, ","), f.Connections, f.Opened, f.Calls, f.Totals.Bytes, f.ClientStats.HandshakeP50, f.ClientStats.HandshakeP99, f.Resets)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\t%d\n", end(f.Client), end(f.Server), f.Proto, strings.Join(f.L7, ","), f.Connections, f.Opened, f.Calls, f.Totals.Bytes, handshakes(f.ClientStats), handshakes(f.ServerStats), f.Resets)
 	}
 	return t.Flush()
+}
+
+// handshakes are one side's percentiles: the client's from SYN to SYN-ACK, the server's from SYN-ACK to ACK.
+func handshakes(s traffic.FlowStats) string {
+	if s.HandshakeP50 == 0 && s.HandshakeP99 == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d/%d/%d µs", s.HandshakeP50, s.HandshakeP90, s.HandshakeP99)
 }
 
 func end(e traffic.CompactEnd) string {

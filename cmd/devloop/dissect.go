@@ -29,7 +29,7 @@ import (
 // dissectVerb reads any capture file.
 func dissectVerb(r *root) *cobra.Command {
 	var connections, raw bool
-	var kfl string
+	var kfl, keyLog string
 	var protos []string
 	c := &cobra.Command{
 		Use:   "dissect FILE",
@@ -64,6 +64,11 @@ With -o parquet the rows have the columns of a snapshot's tables (docs/files.md)
 			}
 			defer r.progress(rows)()
 			o := store.FileOptions{}
+			if keyLog != "" {
+				if o.KeyLog, err = os.ReadFile(keyLog); err != nil {
+					return &control.Error{What: "read key log: " + err.Error(), Hint: "the file that SSLKEYLOGFILE named", Exit: control.ExitUsage}
+				}
+			}
 			if !raw {
 				o.Redactor = redact.New(key(), redact.Options{})
 			}
@@ -91,6 +96,7 @@ With -o parquet the rows have the columns of a snapshot's tables (docs/files.md)
 	c.Flags().StringVar(&kfl, "kfl", "", "only rows that this filter selects")
 	c.Flags().StringSliceVar(&protos, "proto", nil, "describe gRPC messages by .proto files, folders of them, or descriptor sets")
 	c.Flags().BoolVar(&raw, "raw", false, "secrets as they were sent")
+	c.Flags().StringVar(&keyLog, "keylog", "", "open TLS with this key log (SSLKEYLOGFILE); those in the capture file are used anyway")
 	return c
 }
 
@@ -246,6 +252,9 @@ func printAccount(w io.Writer, a *traffic.Account) {
 	fmt.Fprintf(t, "bytes\t%d missing from streams, %d not decoded\n", a.Missing, a.Undecoded)
 	for _, reason := range slices.Sorted(maps.Keys(a.GivenUp)) {
 		fmt.Fprintf(t, "given up\t%d bytes: %s\n", a.GivenUp[reason], reason)
+	}
+	if a.Joined > 0 || a.OnePoint > 0 {
+		fmt.Fprintf(t, "points\t%d connections captured at one end only, %d joined behind address translation\n", a.OnePoint, a.Joined)
 	}
 	if a.FileTruncated {
 		fmt.Fprintln(t, "file\tends inside a record")
