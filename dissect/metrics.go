@@ -2,23 +2,22 @@ package dissect
 
 import "github.com/devloop-io/devloop/traffic"
 
-// analysis is what TCP analysis remembers of one direction; the judgements follow Wireshark's
-// (its documentation: "TCP Analysis"), seen at the direction's primary point.
+// analysis is what TCP analysis remembers of one direction, seen at the direction's primary point. The judgements are those
+// of Wireshark, whose fields are named beside them (its User's Guide, "TCP Analysis"; checked against what tshark prints).
 type analysis struct {
-	Next      uint32 // highest sequence number sent, plus one
+	Next      uint32 // sequence number behind the highest one sent
 	NextSet   bool
 	NextTime  int64
-	Window    int
-	Scale     int // window scale: 0 until known
-	ScaleSet  bool
-	FirstAck  bool // the window of a SYN is not scaled
+	Window    int  // as written, not scaled
+	Scale     int  // window scale: 0 until known
+	ScaleSet  bool // known, be it that there is none
+	SYNWindow bool // the last window was a SYN's, which is not scaled
 	LastAck   uint32
 	AckSet    bool
 	AckTime   int64
 	DupAcks   int
-	KeepAlive bool // the last segment was a keep-alive
-	Probe     bool // … a zero window probe
-	Segments  uint64
+	KeepAlive bool      // the last segment was a keep-alive
+	Probe     bool      // … a zero window probe
 	InFlight  [8]flight // for round trip times
 	FlightAt  traffic.Direction
 	Head, Len int
@@ -37,95 +36,54 @@ type metrics struct {
 	DataSegments                                                                                  int
 	Completeness                                                                                  int
 	SYN, FirstRTT, FirstByte, FirstRequest                                                        int64
+	SYNDir                                                                                        int
+	SYNAt                                                                                         traffic.Direction
 	WindowSum, WindowCount                                                                        int64
 	RTTMin, RTTMax, RTTSum, RTTLast, JitterSum                                                    int64
 	RTTSamples                                                                                    int
 	Scale                                                                                         int
 }
 
+// judgement is what TCP analysis says of one segment.
+type judgement uint16
+
+const (
+	isProbe judgement = 1 << iota
+	isKeepAlive
+	isRepeat // retransmitted or out of order: its ACK measures nothing
+)
+
 // analyse judges a segment at its primary point.
 func (d *Dissector) analyse(c *connection, dir int, s *segment, t int64, way traffic.Direction) {
 	m, f, r := &c.Metrics, &c.Dir[dir].A, &c.Dir[1-dir].A
-	syn, fin, rst, ack := s.flags&flagSYN != 0, s.flags&flagFIN != 0, s.flags&flagRST != 0, s.flags&flagACK != 0
-	plain := !syn && !fin && !rst
-	c.milestones(dir, s, t)
 	if s.length > 0 {
 		m.DataSegments++
 	}
-	if syn && s.scale >= 0 {
-		f.Scale, f.ScaleSet = s.scale, true
+	if s.flags&flagSYN != 0 {
+		f.opens(r, s)
 		m.Scale = max(m.Scale, s.scale)
 	}
-	next := s.seq + uint32(s.length)
-	probe := s.length == 1 && f.NextSet && s.seq == f.Next && r.AckSet && r.Window == 0
-	keepAlive, repeat := false, false
-	if !probe {
-		if s.window == 0 && plain {
-			m.ZeroWindow++
-		}
-		if f.NextSet && after(s.seq, f.Next) && !rst {
-			m.Lost++
-		}
-		keepAlive = s.length <= 1 && f.NextSet && s.seq == f.Next-1 && plain
-		if keepAlive {
-			m.KeepAlive++
-		}
-		scale := r.Scale
-		if !f.ScaleSet || !r.ScaleSet {
-			scale = 0
-		}
-		if s.length > 0 && r.AckSet && r.ScaleSet && plain && next == r.LastAck+uint32(r.Window<<scale) {
-			m.WindowFull++
-		}
-		same := s.length == 0 && plain && f.AckSet && f.NextSet && s.seq == f.Next
-		if same && s.window == f.Window && s.ack == f.LastAck && s.window != 0 {
-			if !r.KeepAlive {
-				f.DupAcks++
-				m.DupACKs++
-			}
-		}
-	}
+	j := m.judgeWindow(f, r, s)
 	if s.ack != f.LastAck {
 		f.DupAcks = 0
 	}
-	if (s.length > 0 || syn || fin) && f.NextSet && before(s.seq, f.Next) && !keepAlive && !probe {
-		repeat = true
-		threshold := int64(3e6)
-		if m.FirstRTT > 0 {
-			threshold = m.FirstRTT
-		}
-		end := next
-		if syn || fin {
-			end++
-		}
-		switch {
-		case s.length > 0 && r.AckSet && !after(next, r.LastAck): // spurious
-			m.Retransmissions++
-		case r.DupAcks >= 2 && r.LastAck == s.seq && t-r.AckTime < 20e6:
-			m.Fast++
-			m.Retransmissions++
-		case t-f.NextTime < threshold && end != f.Next:
-			m.OutOfOrder++
-			repeat = true
-		default:
-			m.Retransmissions++
+	sends := s.length > 0 || s.flags&(flagSYN|flagFIN) != 0
+	if sends && j&isKeepAlive == 0 {
+		j |= m.judgeRepeat(f, r, s, t)
+	}
+	next := s.end()
+	if sends {
+		f.fly(next, t, j&isRepeat != 0, way)
+	}
+	if j&isProbe == 0 {
+		if s.flags&flagRST == 0 && (!f.NextSet || after(next, f.Next)) {
+			f.Next, f.NextSet, f.NextTime = next, next != 0, t
 		}
 	}
-	if syn || fin {
-		next++
-	}
-	if (!f.NextSet || after(next, f.Next)) && !probe {
-		f.Next, f.NextSet, f.NextTime = next, true, t
-	}
-	if s.length > 0 || syn || fin {
-		f.fly(next, t, repeat, way)
-	}
-	if ack {
-		f.LastAck, f.AckSet, f.AckTime = s.ack, true, t
-	}
-	f.Window = s.window
-	f.KeepAlive, f.Probe = keepAlive, probe
-	if !syn {
+	f.LastAck, f.AckSet, f.AckTime = s.ack, s.ack != 0, t
+	f.Window, f.SYNWindow = s.window, s.flags&flagSYN != 0
+	f.KeepAlive, f.Probe = j&isKeepAlive != 0, j&isProbe != 0
+	if s.flags&flagSYN == 0 {
 		w := int64(s.window)
 		if f.ScaleSet && r.ScaleSet {
 			w <<= f.Scale
@@ -133,28 +91,136 @@ func (d *Dissector) analyse(c *connection, dir int, s *segment, t int64, way tra
 		m.WindowSum += w
 		m.WindowCount++
 	}
+	c.milestones(dir, s, t, way)
 	c.sampleRTT(dir, s, t, way)
 }
 
-// milestones notes the stages of the connection's life.
-func (c *connection) milestones(dir int, s *segment, t int64) {
-	m := &c.Metrics
-	switch s.flags & (flagSYN | flagACK) {
-	case flagSYN:
-		m.Completeness |= 1
-		m.SYN = t
-	case flagSYN | flagACK:
-		m.Completeness |= 2
-	case flagACK:
-		if s.flags&flagRST == 0 {
-			m.Completeness |= 4
-		}
-		if m.SYN != 0 && m.FirstRTT == 0 && dir == c.Client && s.flags&flagRST == 0 {
-			m.FirstRTT = t - m.SYN
-		}
+// end is the sequence number behind a segment: SYN and FIN count as one each, and as one together.
+func (s *segment) end() uint32 {
+	end := s.seq + uint32(s.length)
+	if s.flags&(flagSYN|flagFIN) != 0 {
+		end++
 	}
-	if s.length > 0 && s.flags&flagRST == 0 {
-		m.Completeness |= 8
+	return end
+}
+
+// opens notes the window scales that two SYNs agree on: it takes both sides (RFC 7323 section 2.2). Before the SYN-ACK,
+// what one side announced counts, as in tcp.window_size_scalefactor.
+func (f *analysis) opens(r *analysis, s *segment) {
+	f.Scale, f.ScaleSet = max(0, s.scale), s.scale >= 0
+	if s.flags&flagACK != 0 && !(f.ScaleSet && r.ScaleSet) {
+		f.Scale, f.ScaleSet = 0, true
+		r.Scale, r.ScaleSet = 0, true
+	}
+}
+
+// judgeWindow counts what concerns windows, holes and idle segments.
+func (m *metrics) judgeWindow(f, r *analysis, s *segment) judgement {
+	plain := s.flags&(flagSYN|flagFIN|flagRST) == 0
+	if s.length == 1 && f.NextSet && s.seq == f.Next && r.AckSet && r.Window == 0 {
+		return isProbe // tcp.analysis.zero_window_probe
+	}
+	var j judgement
+	if s.window == 0 && plain {
+		m.ZeroWindow++ // tcp.analysis.zero_window
+	}
+	if f.NextSet && before(f.Next, s.seq) && s.flags&flagRST == 0 { // half the number space away is ahead
+		m.Lost++ // tcp.analysis.lost_segment
+	}
+	if s.length <= 1 && f.NextSet && s.seq == f.Next-1 && plain {
+		m.KeepAlive++ // tcp.analysis.keep_alive
+		j |= isKeepAlive
+	}
+	if s.length > 0 && plain && r.AckSet && r.ScaleSet && r.windowEnd() == s.seq+uint32(s.length) {
+		m.WindowFull++ // tcp.analysis.window_full
+	}
+	if s.length > 0 || !plain || s.window != f.Window || !f.AckSet || !f.NextSet || s.seq != f.Next {
+		return j
+	}
+	switch {
+	case s.window != 0 && s.ack == f.LastAck && r.KeepAlive: // tcp.analysis.keep_alive_ack
+	case s.window == 0 && r.Probe: // tcp.analysis.zero_window_probe_ack
+	case s.window != 0 && s.ack == f.LastAck:
+		f.DupAcks++
+		m.DupACKs++ // tcp.analysis.duplicate_ack
+	}
+	return j
+}
+
+// windowEnd is the sequence number at which the window that r announced last is full.
+func (r *analysis) windowEnd() uint32 {
+	scale := r.Scale
+	if r.SYNWindow {
+		scale = 0
+	}
+	return r.LastAck + uint32(r.Window)<<scale
+}
+
+// Times within which a segment below the highest one is explained.
+const (
+	fastWithin     = int64(20e6) // after the last duplicate ACK: a fast retransmission
+	reorderDefault = int64(3e6)  // after the highest segment: out of order, as long as no round trip time is known
+)
+
+// judgeRepeat tells the kinds of segments that bring no new sequence numbers.
+func (m *metrics) judgeRepeat(f, r *analysis, s *segment, t int64) judgement {
+	end := s.seq + uint32(s.length)
+	if s.length > 0 && r.AckSet && !after(end, r.LastAck) {
+		m.Retransmissions++ // tcp.analysis.spurious_retransmission, which is a tcp.analysis.retransmission as well
+		return isRepeat
+	}
+	if !f.NextSet || !before(s.seq, f.Next) || s.length > 1 && s.seq == f.Next-1 { // the last: behind a probe of one byte
+		return 0
+	}
+	if r.DupAcks >= 2 && t-r.AckTime < fastWithin && r.LastAck == s.seq {
+		m.Fast++
+		m.Retransmissions++ // tcp.analysis.fast_retransmission, which is a tcp.analysis.retransmission as well
+		return isRepeat
+	}
+	within := reorderDefault
+	if m.FirstRTT > 0 {
+		within = m.FirstRTT
+	}
+	if t-f.NextTime < within && s.end() != f.Next {
+		m.OutOfOrder++ // tcp.analysis.out_of_order
+	} else {
+		m.Retransmissions++ // tcp.analysis.retransmission
+	}
+	return isRepeat
+}
+
+// Bits of connection_completeness (tcp.completeness).
+const (
+	sawSYN = 1 << iota
+	sawSYNACK
+	sawACK
+	sawData
+	sawFIN
+	sawRST
+)
+
+// milestones notes the stages of the connection's life. As in tcp.completeness, a segment with data is no ACK, a SYN-ACK is
+// nothing else besides, and a FIN belongs to a connection only with an ACK. One thing is told apart from it: the RST that
+// refuses a connection carries an ACK flag, and is no ACK of a handshake.
+func (c *connection) milestones(dir int, s *segment, t int64, way traffic.Direction) {
+	m := &c.Metrics
+	syn, ack, rst := s.flags&flagSYN != 0, s.flags&flagACK != 0, s.flags&flagRST != 0
+	switch {
+	case syn && ack:
+		m.Completeness |= sawSYNACK
+	case s.length > 0:
+		m.Completeness |= sawData
+	case ack && !rst:
+		m.Completeness |= sawACK
+	}
+	if syn && !ack {
+		m.Completeness |= sawSYN
+		m.SYN, m.SYNDir, m.SYNAt = t, dir, way
+	}
+	if ack && !syn && m.SYN != 0 && m.FirstRTT == 0 && t > m.SYN && m.atSYN(dir, way) {
+		m.FirstRTT = t - m.SYN // tcp.analysis.initial_rtt
+	}
+	if s.length > 0 && !rst {
 		if dir == c.Client && m.FirstRequest == 0 {
 			m.FirstRequest = t
 		}
@@ -163,13 +229,23 @@ func (c *connection) milestones(dir int, s *segment, t int64) {
 		}
 	}
 	if s.flags&flagFIN != 0 {
-		m.Completeness |= 16
 		m.FIN++
+		if ack {
+			m.Completeness |= sawFIN
+		}
 	}
-	if s.flags&flagRST != 0 {
-		m.Completeness |= 32
+	if rst {
+		m.Completeness |= sawRST
 		m.RST++
 	}
+}
+
+// atSYN reports whether a segment was captured where the SYN was: times of two points are not subtracted.
+func (m *metrics) atSYN(dir int, way traffic.Direction) bool {
+	if dir == m.SYNDir || way == traffic.DirectionUnknown {
+		return way == m.SYNAt
+	}
+	return way != m.SYNAt && m.SYNAt != traffic.DirectionUnknown
 }
 
 // fly remembers a segment until its ACK.
@@ -243,7 +319,7 @@ func (c *connection) tcpMetrics() *traffic.TCPMetrics {
 	if m.RTTSamples > 1 {
 		r.Jitter = us(m.JitterSum / int64(m.RTTSamples-1))
 	}
-	if h := &c.Handshake; h.FirstSYN != 0 && m.FirstRTT != 0 {
+	if h := &c.Handshake; h.FirstSYN != 0 && h.SYNACKs > 0 && m.FirstRTT != 0 {
 		r.HandshakeTime = us(m.SYN + m.FirstRTT - h.FirstSYN)
 	}
 	if m.FirstByte != 0 && m.FirstRequest != 0 && m.FirstByte >= m.FirstRequest {
