@@ -204,8 +204,8 @@ func (c *connection) stale(dir int, s *segment) bool {
 // handshake notes when the three packets passed, and where.
 func (c *connection) handshake(dir int, s *segment, p *traffic.Packet) {
 	h := &c.Handshake
-	if h.Established && s.flags&flagSYN == 0 {
-		return
+	if h.Established && s.flags&flagSYN == 0 && (h.ACKAtServer != 0 && h.ACKAtClient != 0 || s.seq != c.Dir[c.Client].ISN+1) {
+		return // else it may be the other point's copy, which came late
 	}
 	sender := p.Direction != traffic.DirectionIn // the sender's point, or the wire
 	receiver := p.Direction != traffic.DirectionOut
