@@ -117,6 +117,9 @@ func protocolOf(c *traffic.Connection) string {
 	if c.L7 == traffic.ProtoPostgreSQL && c.Encrypted > 0 { // an SSLRequest led to TLS
 		return c.Proto
 	}
+	if c.CaptureSource != "" { // handshakes, and what is behind them
+		return c.Proto
+	}
 	if c.L7 != "" && c.L7 != traffic.ProtoUnknown {
 		return c.L7
 	}

@@ -29,6 +29,7 @@ type wire struct {
 	store    *store.Store
 	log      *slog.Logger
 	follower *follower
+	keys     *keyLog
 
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -42,6 +43,7 @@ type openWindow struct {
 	began, ended int64
 	after        uint64 // segments with higher numbers belong to it
 	checkpoint   []byte
+	keys         int64 // how far the key log was when it opened
 	release      func()
 	snapshot     *store.Snapshot
 	dissection   *traffic.Dissection
@@ -71,7 +73,8 @@ func newWire(env environment, st *store.Store, ringSize int64, o Options, log *s
 	if err != nil {
 		return nil, errors.Join(err, w.source.Close())
 	}
-	w.follower = newFollower(w.recorder, resolver(env))
+	w.keys = newKeyLog(env)
+	w.follower = newFollower(w.recorder, resolver(env), w.keys)
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
 	go w.record(ctx)
@@ -143,6 +146,7 @@ func (w *wire) open(ctx context.Context) (*openWindow, error) {
 		return nil, err
 	}
 	ow := &openWindow{after: ended.Seq, began: time.Now().UnixNano(), release: w.recorder.Hold(ended.Seq + 1)}
+	ow.keys = w.keys.at()
 	if ow.checkpoint, err = w.follower.checkpoint(ended.Seq); err != nil {
 		ow.release()
 		return nil, err
@@ -202,6 +206,7 @@ func (w *wire) seal(ctx context.Context, ow *openWindow, it *traffic.Iteration, 
 	req := store.SealRequest{
 		ID: it.ID, Segments: segments, Checkpoint: ow.checkpoint, Identities: identities, WindowStart: ow.began, WindowEnd: ow.ended,
 		Iteration: it.ID, Revision: it.Revision, Builds: it.Builds, Source: w.source.Name(),
+		KeyLog: w.keys.since(ow.keys),
 	}
 	if it.Exercise != nil {
 		req.Exercise = it.Exercise.Name
@@ -217,6 +222,7 @@ type follower struct {
 	ended    chan struct{}
 
 	d      *dissect.Dissector
+	keys   *keyLog
 	done   uint64 // number of the last segment that was read to its end
 	number uint64
 	hold   func()
@@ -232,10 +238,10 @@ type followAnswer struct {
 	err        error
 }
 
-func newFollower(r *capture.Recorder, resolve func(netip.Addr, int64) (traffic.Workload, bool)) *follower {
+func newFollower(r *capture.Recorder, resolve func(netip.Addr, int64) (traffic.Workload, bool), keys *keyLog) *follower {
 	f := &follower{
 		recorder: r, requests: make(chan followRequest), ended: make(chan struct{}),
-		d: dissect.New(dissect.Options{Resolve: resolve, Node: nodeName}),
+		d: dissect.New(dissect.Options{Resolve: resolve, Node: nodeName, Secrets: keys.secrets}), keys: keys,
 	}
 	if segments := r.Segments(); len(segments) > 0 {
 		f.done = segments[len(segments)-1].Seq // of an earlier daemon: its connections are gone
@@ -296,6 +302,7 @@ func (f *follower) read() error {
 		if s.Seq <= f.done {
 			continue
 		}
+		f.keys.refresh()
 		if err := f.segment(s); err != nil {
 			return err
 		}

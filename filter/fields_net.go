@@ -116,7 +116,7 @@ func tlsSection() section {
 
 func tlsSize(get func(*traffic.Call) int64) func(*Row) (int64, bool) {
 	return func(r *Row) (int64, bool) {
-		if !isTLS(r) {
+		if !isTLS(r) || r.Call.Protocol != traffic.ProtoTLS {
 			return 0, false
 		}
 		return get(r.Call), true

@@ -76,7 +76,7 @@ func (c *Cmd) start() error {
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(c.e.workspace, dir)
 	}
-	prog := program{dir: dir}
+	prog := program{dir: dir, keyLog: true}
 	data := filepath.Join(c.e.stateDir, "local")
 	if err := c.e.fillProgram(&prog, u, append([]string(nil), c.Argv...), nil, "", data); err != nil {
 		return err

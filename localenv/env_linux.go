@@ -175,6 +175,9 @@ func (e *Env) build() error {
 	if err := os.MkdirAll(filepath.Join(e.stateDir, "local"), 0o755); err != nil {
 		return err
 	}
+	if err := e.beginKeyLog(); err != nil {
+		return err
+	}
 	if e.mode != ModeNetNS {
 		if err := e.save(); err != nil {
 			return err
@@ -448,7 +451,7 @@ func (e *Env) serviceProgram(u *unit, s config.Service, b Build) (program, error
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return program{}, err
 	}
-	prog := program{path: b.Path, dir: filepath.Join(e.workspace, s.Dir)}
+	prog := program{path: b.Path, dir: filepath.Join(e.workspace, s.Dir), keyLog: s.TLSKeys == nil || *s.TLSKeys}
 	if err := e.fillProgram(&prog, u, argv, s.Env, s.EnvFile, data); err != nil {
 		return program{}, err
 	}
@@ -476,6 +479,9 @@ func (e *Env) fillProgram(prog *program, u *unit, argv []string, env map[string]
 	base := baseEnvironment(os.Environ(), e.noProxy())
 	if u.kind == traffic.KindDependency {
 		base = withServers(base)
+	}
+	if prog.keyLog {
+		base = append(base, keyLogVariable+"="+e.KeyLog())
 	}
 	full, err := environment(base, e.workspace, envFile, env, vars)
 	if err != nil {
@@ -772,7 +778,7 @@ func (e *Env) Down(ctx context.Context) error {
 	if e.net != nil {
 		e.net.close()
 	}
-	err = errors.Join(err, teardown(ctx, e.st, e.dir))
+	err = errors.Join(err, teardown(ctx, e.st, e.dir), e.endKeyLog())
 	if e.unlock != nil {
 		e.unlock()
 	}

@@ -26,6 +26,8 @@ type program struct {
 	dir  string
 	env  []string
 	user string // run as; empty is devloop's own
+
+	keyLog bool // it may write the secrets of its TLS connections to [Env.KeyLog]
 }
 
 // process is one start of a unit: a program in its cgroup.

@@ -283,6 +283,11 @@ func Clean(ctx context.Context, workspace, stateDir string) ([]string, error) {
 	}
 	hash := Hash(workspace)
 	var removed []string
+	defer func() {
+		if len(removed) > 0 { // a run that was cut off left its secrets, too
+			_ = os.Remove(filepath.Join(stateDir, "local", keyLogFile))
+		}
+	}()
 	for _, mode := range []Mode{ModeNetNS, ModeLoopback} {
 		dir := runDir(mode, hash, stateDir)
 		if mode == ModeNetNS && os.Geteuid() != 0 && !mayUseNetNS() {

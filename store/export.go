@@ -93,7 +93,7 @@ type ExportOptions struct {
 	Start    int64       // Unix nanoseconds, included; 0 is open
 	End      int64       // Unix nanoseconds, not included; 0 is open
 	Select   []Selection // when not empty, only packets that one of them selects
-	Raw      bool        // leave secrets as they are
+	Raw      bool        // leave secrets as they are, and put those of TLS before the packets
 }
 
 // sliced reports whether packets may be left out, so that those that stay get other numbers.
@@ -138,7 +138,7 @@ func tupleIn(p *traffic.Packet) (Tuple, bool) {
 // it is. Secrets are masked at equal length and checksums repaired unless o.Raw. It returns how many packets it wrote.
 func (sn *Snapshot) Export(ctx context.Context, w io.Writer, o ExportOptions) (uint64, error) {
 	n, err := export(ctx, w, o, exported{
-		title: "snapshot " + sn.ID(), names: sn.names(), redactor: sn.s.redactor,
+		title: "snapshot " + sn.ID(), names: sn.names(), redactor: sn.s.redactor, keyLog: sn.KeyLog,
 		open: func() (packetSource, error) { return sn.Packets(), nil },
 	})
 	if err != nil {
@@ -150,7 +150,7 @@ func (sn *Snapshot) Export(ctx context.Context, w io.Writer, o ExportOptions) (u
 // ExportFile is [Snapshot.Export] for a capture file.
 func ExportFile(ctx context.Context, path string, w io.Writer, r *redact.Redactor, o ExportOptions) (uint64, error) {
 	n, err := export(ctx, w, o, exported{
-		title: filepath.Base(path), redactor: r,
+		title: filepath.Base(path), redactor: r, keyLog: func() ([]byte, error) { return pcapfile.Secrets(path) },
 		open: func() (packetSource, error) {
 			r, err := pcapfile.Open(path)
 			if err == nil {
@@ -177,6 +177,7 @@ type exported struct {
 	title    string
 	names    []pcapfile.Name
 	redactor *redact.Redactor
+	keyLog   func() ([]byte, error)
 	open     func() (packetSource, error)
 }
 
@@ -192,9 +193,16 @@ func export(ctx context.Context, w io.Writer, o ExportOptions, x exported) (uint
 		}
 		streams.Done()
 	}
+	header := pcapfile.Header{Application: "devloop", Comment: x.comment(&o), Names: x.names}
+	if o.Raw { // masking what is behind TLS is not possible, so nothing else may open it
+		var err error
+		if header.Secrets, err = x.keyLog(); err != nil {
+			return 0, err
+		}
+	}
 	out := bufio.NewWriterSize(w, 256<<10)
 	var block bytes.Buffer
-	pw := pcapfile.NewWriter(&block, pcapfile.Header{Application: "devloop", Comment: x.comment(&o), Names: x.names})
+	pw := pcapfile.NewWriter(&block, header)
 	index := map[int]int{}
 	var n uint64
 	var last int64

@@ -35,6 +35,7 @@ type Window struct {
 type SealRequest struct {
 	ID          string
 	Segments    []capture.Segment  // ended ones, in order
+	KeyLog      []byte             // lines of TLS key logs that open connections of the window
 	Checkpoint  []byte             // of the dissector at the window's start; nil for an empty one
 	Identities  []traffic.Identity //
 	WindowStart int64              // Unix nanoseconds
@@ -51,6 +52,7 @@ const (
 	checkpointName  = "checkpoint.bin"
 	identitiesName  = "identities.json"
 	windowName      = "window.json"
+	secretsName     = "secrets.keylog" // only where there are some
 	checkpointMagic = "devloop checkpoint"
 	// CheckpointVersion is of the file around the dissector's state.
 	CheckpointVersion = 1
@@ -100,6 +102,12 @@ func (s *Store) seal(ctx context.Context, req SealRequest) error {
 	}
 	if err := s.writeJSON(filepath.Join(dir, windowName), w); err != nil {
 		return err
+	}
+	if len(req.KeyLog) > 0 {
+		if err := s.write(filepath.Join(dir, secretsName), req.KeyLog); err != nil {
+			return err
+		}
+		names = append(names, secretsName)
 	}
 	if err := s.write(filepath.Join(dir, checkpointName), packCheckpoint(req.Checkpoint)); err != nil {
 		return err

@@ -65,6 +65,7 @@ type FullCall struct {
 	Route       string            `json:"route,omitempty"`
 	Background  bool              `json:"background,omitempty"`
 	Point       string            `json:"capture_point,omitempty"`
+	Source      string            `json:"capture_source,omitempty"` // tls_keylog where it was read inside of TLS
 	ReqPackets  PacketRange       `json:"req_packets"`
 	RespPackets PacketRange       `json:"resp_packets"`
 	Credentials []Credential      `json:"credentials,omitempty"`
@@ -96,7 +97,7 @@ func (c *Call) Full() FullCall {
 		CompactCall: c.Compact(), ConnID: c.ConnID, NodeID: node, FlowID: c.FlowID, Worker: node,
 		ReqHeaders: map[string]string{}, RespHeaders: map[string]string{}, ReqSize: c.RequestSize, RespSize: c.ResponseSize,
 		SrcBuild: c.Src.Build, DstBuild: c.Dst.Build, SrcProcess: c.Src.Process, DstProcess: c.Dst.Process,
-		Revision: c.Revision, Iteration: c.Iteration, TraceID: c.TraceID, Background: c.Background, Point: c.Point,
+		Revision: c.Revision, Iteration: c.Iteration, TraceID: c.TraceID, Background: c.Background, Point: c.Point, Source: c.CaptureSource,
 		ReqPackets: c.RequestPackets, RespPackets: c.ResponsePackets, Credentials: c.Credentials, GRPC: c.GRPC, DNS: c.DNS, TLS: c.TLS, PostgreSQL: c.PostgreSQL, Redis: c.Redis,
 	}
 	f.Parent, f.ParentBy, f.Candidates, f.Depth, f.Self, f.Route = c.Parent, c.ParentBy, c.ParentCandidates, c.Depth, milliseconds(c.SelfNS), c.Route

@@ -141,6 +141,7 @@ func (p *Parser) serverHello(h protocol.Host, b []byte, first, last protocol.Mar
 		return
 	}
 	if bytes.Equal(random, retryRequest) {
+		p.Sides[protocol.Client].clear() // another ClientHello follows in the clear, whatever early data came first
 		p.retry(cipher, s, len(b), first, last)
 		return
 	}

@@ -55,6 +55,9 @@ type Service struct {
 	Env map[string]string `yaml:"env,omitempty" json:"env,omitempty"`
 	// EnvFile is a file of NAME=value lines, relative to the workspace; a change in it restarts the service.
 	EnvFile string `yaml:"env_file,omitempty" json:"env_file,omitempty"`
+	// TLSKeys lets the process write the secrets of its TLS connections where devloop reads them (SSLKEYLOGFILE), so that
+	// what lies behind TLS becomes calls; true by default, in local environments.
+	TLSKeys *bool `yaml:"tls_keys,omitempty" json:"tls_keys,omitempty"`
 	// Ready says when the service takes requests; by default when all its ports accept connections.
 	Ready *Ready `yaml:"ready,omitempty" json:"ready,omitempty"`
 	// Watch are globs of files that make it stale, relative to the workspace; for Go services the packages it is
@@ -166,6 +169,8 @@ type KindEnvironment struct {
 	NodeImage string `yaml:"nodeImage,omitempty" json:"nodeImage,omitempty"`
 	// Config is a kind configuration file, relative to the workspace; it is passed through.
 	Config string `yaml:"config,omitempty" json:"config,omitempty"`
+	// Namespace to deploy to; the workspace folder's name by default.
+	Namespace string `yaml:"namespace,omitempty" json:"namespace,omitempty"`
 	// Manifests are files and folders to deploy, relative to the workspace.
 	Manifests []string `yaml:"manifests,omitempty" json:"manifests,omitempty"`
 }
@@ -176,7 +181,7 @@ type ClusterEnvironment struct {
 	Kubeconfig string `yaml:"kubeconfig,omitempty" json:"kubeconfig,omitempty"`
 	// Context in it; the current one by default.
 	Context string `yaml:"context,omitempty" json:"context,omitempty"`
-	// Namespace to deploy to.
+	// Namespace to deploy to; the workspace folder's name by default.
 	Namespace string `yaml:"namespace,omitempty" json:"namespace,omitempty"`
 	// AllowContexts are names or patterns of contexts that may be used although they do not look like clusters of this machine.
 	AllowContexts []string `yaml:"allowContexts,omitempty" json:"allowContexts,omitempty"`
