@@ -61,8 +61,8 @@ nightly: ## what takes too long for every change: fuzzing, and the tests again w
 	done
 	CGO_ENABLED=1 scripts/test.sh -race ./...
 
-truth: build ## our dissection against tshark's, on the captures of DEVLOOP_PCAPS
-	DEVLOOP_REQUIRE=1 go test -count=1 -run 'Truth|Tshark' ./...
+truth: ## our dissection against tshark's, on the captures of DEVLOOP_PCAPS and on 10,000 calls of each protocol
+	scripts/truth.sh
 
 clean: ## remove what build made
 	rm -rf bin

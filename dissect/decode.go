@@ -94,11 +94,15 @@ func decode(p *traffic.Packet, out *datagram, frag *fragment) refusal {
 
 // decodeEther goes on after an EtherType.
 func decodeEther(kind uint16, b []byte, wire int, out *datagram, frag *fragment) refusal {
-	for tags := 0; kind == etherVLAN || kind == etherQinQ || kind == 0x9100; tags++ {
-		if len(b) < 4 || tags == 8 {
+	for tags := 0; ; tags++ {
+		n := tagLength(kind)
+		if n == 0 {
+			break
+		}
+		if len(b) < n || tags == 8 {
 			return malformed("vlan")
 		}
-		kind, b, wire = binary.BigEndian.Uint16(b[2:]), b[4:], wire-4
+		kind, b, wire = binary.BigEndian.Uint16(b[n-2:]), b[n:], wire-n
 	}
 	switch kind {
 	case etherIPv4, etherIPv6:
@@ -130,6 +134,19 @@ func decodeEther(kind uint16, b []byte, wire int, out *datagram, frag *fragment)
 		return decodeLLC(b, wire, out, frag)
 	}
 	return ignored("ethertype")
+}
+
+// tagLength is how long a tag before the EtherType is, with the next EtherType; 0 when it is none.
+func tagLength(kind uint16) int {
+	switch kind {
+	case etherVLAN, etherQinQ, 0x9100:
+		return 4
+	case 0x8926: // VN-tag
+		return 6
+	case 0x893f: // E-tag (IEEE 802.1BR)
+		return 8
+	}
+	return 0
 }
 
 func decodeIP(b []byte, wire int, out *datagram, frag *fragment) refusal {

@@ -484,6 +484,12 @@ func compareTshark(t *testing.T, file string, calls []*traffic.Call) {
 			got["grpc "+strconv.Itoa(c.GRPC.Status)]++
 		}
 	}
+	c := comparison{what: "HTTP/2 and gRPC fields, " + filepath.Base(file), bar: 1}
+	for k, n := range want {
+		c.tshark += n
+		c.ours += min(n, got[k])
+	}
+	c.judge(t, "2-generated")
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s (-tshark +dissected):\n%s", file, diff)
 	}

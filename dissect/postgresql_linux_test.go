@@ -518,6 +518,8 @@ func TestPostgreSQLMany(t *testing.T) {
 		theirs = append(theirs, strings.Split(strings.TrimSuffix(line, "\n"), ";")...)
 	}
 	t.Logf("%d calls, %d texts on the wire, tshark has %d", len(got), len(queries), len(theirs))
+	c := comparison{what: "PostgreSQL queries, 10,000 calls", ours: len(theirs) - len(subtract(theirs, queries)), tshark: len(theirs), bar: 1}
+	c.judge(t, "2-generated")
 	if missing := subtract(theirs, queries); len(missing) > 0 {
 		t.Errorf("tshark finds %d that are lacking here: %.500q", len(missing), missing)
 	}

@@ -617,6 +617,8 @@ func agree(t *testing.T, file string, commands []string) {
 			texts = texts[n:]
 		}
 	}
+	c := comparison{what: "Redis commands, " + t.Name(), ours: len(theirs) - len(subtract(theirs, commands)), tshark: len(theirs), bar: 1}
+	c.judge(t, "2-generated")
 	sort.Strings(theirs)
 	sort.Strings(commands)
 	if diff := cmp.Diff(theirs, commands); diff != "" {

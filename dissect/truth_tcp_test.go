@@ -178,6 +178,8 @@ func (x *tcpTally) report(t *testing.T) {
 		s, all := x.scored[name], x.flatter[name]
 		part := float64(s[0]) / float64(max(1, s[1]))
 		t.Logf("tcp %-24s %5d of %5d scored streams equal  %6.2f %%  (%d of %d)", name, s[0], s[1], 100*part, all[0], all[1])
+		c := comparison{what: "TCP " + name, ours: s[0], tshark: s[1]}
+		c.judge(t, "3-tcp")
 		if part < tcpFloors[name] {
 			t.Errorf("tcp %s: %s of the scored streams are equal, the floor is %.3f", name, fmt.Sprintf("%.4f", part), tcpFloors[name])
 		}
