@@ -1,0 +1,209 @@
+package kindenv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/net/proxy"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/devloop-io/devloop/kindenv/deploy"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// ExerciseName is the name of what drives the services; no service may bear it.
+const ExerciseName = "exercise"
+
+// door leads commands of this machine into the cluster: a listener on loopback, whose connections go to the proxy in the
+// exercise's pod. What they say leaves that pod, so it is captured as the exercise's.
+type door struct {
+	listener net.Listener
+	forward  *forward
+	open     sync.WaitGroup
+}
+
+const (
+	doorPod  = "devloop-exercise"
+	doorPort = 1080
+	maxDoor  = 512 // connections at a time
+)
+
+// openDoor deploys the exercise's pod and opens the way to it. A second call does nothing while the pod is there.
+func (e *Env) openDoor(ctx context.Context) error {
+	e.mu.Lock()
+	opened := e.door != nil
+	e.mu.Unlock()
+	if opened {
+		return nil
+	}
+	img := e.o.Config.Environment.Cluster.AgentImage
+	policy := "IfNotPresent"
+	if e.o.Where == Kind || img == "" {
+		var err error
+		policy = "Never"
+		if img, err = e.loadTool(ctx, "devloop-agent", []string{"/devloop-agent", "serve"}, "0:0"); err != nil {
+			return err
+		}
+	}
+	if _, err := e.deployer.Apply(ctx, e.plan.Marked([]*unstructured.Unstructured{e.doorObject(img, policy)})); err != nil {
+		return err
+	}
+	ready, cancel := context.WithTimeout(ctx, readyBound)
+	defer cancel()
+	pods, err := e.deployer.WaitReady(ready, e.plan, deploy.Service{
+		Name: ExerciseName, Kind: "Deployment", Workload: doorPod, Container: ExerciseName,
+		Selector: map[string]string{deploy.LabelWorkspace: e.o.Hash, deploy.LabelService: ExerciseName},
+	})
+	if err != nil {
+		return startError(err)
+	}
+	if len(pods) == 0 {
+		return errors.New("the exercise's pod is not there")
+	}
+	f, err := newForward(e.cluster.REST(), e.client, pods[0].Namespace, pods[0].Name, doorPort)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listen for what drives the services: %w", err)
+	}
+	d := &door{listener: l, forward: f}
+	d.open.Go(d.serve)
+	e.mu.Lock()
+	e.door = d
+	e.mu.Unlock()
+	return nil
+}
+
+// Proxy is the address through which commands of this machine reach the services by their names, for HTTP_PROXY and its
+// like.
+func (e *Env) Proxy() (*url.URL, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.door == nil {
+		return nil, errors.New("the way into the cluster is not open yet")
+	}
+	return &url.URL{Scheme: "socks5h", Host: e.door.listener.Addr().String()}, nil
+}
+
+// reachable returns when every port of a service answers under its name: pods may be ready before the nodes know.
+func (e *Env) reachable(ctx context.Context, s deploy.Service) error {
+	e.mu.Lock()
+	d := e.door
+	e.mu.Unlock()
+	ports := e.o.Config.Services[s.Name].Ports
+	if d == nil || len(ports) == 0 {
+		return nil
+	}
+	dialer, err := proxy.SOCKS5("tcp", "exercise", nil, contextless{ctx, d.forward})
+	if err != nil {
+		return err
+	}
+	for name, port := range ports {
+		for {
+			conn, err := dialer.Dial("tcp", net.JoinHostPort(s.Name, strconv.Itoa(port)))
+			if err == nil {
+				conn.Close()
+				break
+			}
+			select {
+			case <-time.After(10 * time.Millisecond):
+			case <-ctx.Done():
+				return &StartError{Service: s.Name, What: fmt.Sprintf("its pods are ready, and port %s (%d) does not answer under its name: %v", name, port, err),
+					Hint: "does the manifests' Service have that port?"}
+			}
+		}
+	}
+	return nil
+}
+
+// contextless dials the forward for a dialer that knows no contexts.
+type contextless struct {
+	ctx context.Context
+	f   *forward
+}
+
+// Dial opens a connection to the exercise's proxy.
+func (c contextless) Dial(network, addr string) (net.Conn, error) {
+	return c.f.DialContext(c.ctx, network, addr)
+}
+
+func (d *door) serve() {
+	slots := make(chan struct{}, maxDoor)
+	for {
+		conn, err := d.listener.Accept()
+		if err != nil {
+			return
+		}
+		slots <- struct{}{}
+		d.open.Go(func() {
+			defer func() { <-slots }()
+			d.pass(conn)
+		})
+	}
+}
+
+// pass joins a connection of this machine with one of the pod.
+func (d *door) pass(here net.Conn) {
+	defer here.Close()
+	there, err := d.forward.dial()
+	if err != nil {
+		return
+	}
+	defer there.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.Copy(there, here) // what breaks is seen by whoever drives
+		if w, ok := there.(interface{ CloseWrite() error }); ok {
+			_ = w.CloseWrite()
+		}
+	}()
+	_, _ = io.Copy(here, there)
+	here.Close()
+	<-done
+}
+
+// Close ends the way in.
+func (d *door) Close() error {
+	err := errors.Join(d.listener.Close(), d.forward.Close())
+	d.open.Wait()
+	return err
+}
+
+// doorObject is the exercise's pod.
+func (e *Env) doorObject(img, policy string) *unstructured.Unstructured {
+	selector := map[string]any{deploy.LabelWorkspace: e.o.Hash, deploy.LabelService: ExerciseName}
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apps/v1", "kind": "Deployment",
+		"metadata": map[string]any{"name": doorPod, "namespace": e.Namespace()},
+		"spec": map[string]any{
+			"replicas": int64(1), "selector": map[string]any{"matchLabels": selector},
+			"template": map[string]any{
+				"metadata": map[string]any{"labels": map[string]any{
+					deploy.LabelWorkspace: e.o.Hash, deploy.LabelService: ExerciseName, deploy.LabelRole: traffic.KindExercise, deploy.LabelManagedBy: deploy.Manager,
+				}},
+				"spec": map[string]any{
+					"automountServiceAccountToken": false, "enableServiceLinks": false, "terminationGracePeriodSeconds": int64(1),
+					"securityContext": map[string]any{
+						"runAsNonRoot": true, "runAsUser": int64(65532), "runAsGroup": int64(65532), "seccompProfile": map[string]any{"type": "RuntimeDefault"},
+					},
+					"containers": []any{map[string]any{
+						"name": ExerciseName, "image": img, "imagePullPolicy": policy, "command": []any{"/devloop-agent", "proxy"},
+						"securityContext": map[string]any{
+							"readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false, "capabilities": map[string]any{"drop": []any{"ALL"}},
+						},
+					}},
+				},
+			},
+		},
+	}}
+}

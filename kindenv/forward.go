@@ -1,0 +1,216 @@
+package kindenv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/httpstream"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/portforward"
+	"k8s.io/client-go/transport/spdy"
+)
+
+// forward dials ports of one pod through the API server. No port of this machine is opened: a connection is a stream
+// within one connection to the API server, which is made again when it broke. A stream that nobody reads holds up all
+// others of the same forward, so whoever reads long has one of its own.
+type forward struct {
+	dialer httpstream.Dialer
+	pod    string
+	port   int
+
+	mu   sync.Mutex
+	conn httpstream.Connection
+	next int
+}
+
+func newForward(config *rest.Config, client kubernetes.Interface, namespace, pod string, port int) (*forward, error) {
+	url := client.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("portforward").URL()
+	transport, upgrader, err := spdy.RoundTripperFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("forward to %s: %w", pod, err)
+	}
+	old := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, url)
+	ws, err := portforward.NewSPDYOverWebsocketDialer(url, config)
+	if err != nil {
+		return nil, fmt.Errorf("forward to %s: %w", pod, err)
+	}
+	dialer := portforward.NewFallbackDialer(ws, old, func(err error) bool {
+		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
+	})
+	return &forward{dialer: dialer, pod: namespace + "/" + pod, port: port}, nil
+}
+
+// connection is the one to the API server, made when there is none.
+func (f *forward) connection() (httpstream.Connection, int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.conn != nil {
+		select {
+		case <-f.conn.CloseChan():
+			f.conn = nil
+		default:
+		}
+	}
+	if f.conn == nil {
+		conn, protocol, err := f.dialer.Dial(portforward.PortForwardProtocolV1Name)
+		if err != nil {
+			return nil, 0, fmt.Errorf("forward to %s: %w", f.pod, err)
+		}
+		if protocol != portforward.PortForwardProtocolV1Name {
+			return nil, 0, errors.Join(fmt.Errorf("forward to %s: the server speaks %q", f.pod, protocol), conn.Close())
+		}
+		f.conn = conn
+	}
+	f.next++
+	return f.conn, f.next, nil
+}
+
+// DialContext opens a connection to the pod's port; the address is not looked at.
+func (f *forward) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
+	type dialled struct {
+		conn net.Conn
+		err  error
+	}
+	result := make(chan dialled, 1)
+	go func() {
+		conn, err := f.dial()
+		result <- dialled{conn, err}
+	}()
+	select {
+	case d := <-result:
+		return d.conn, d.err
+	case <-ctx.Done():
+		go func() {
+			if d := <-result; d.conn != nil {
+				d.conn.Close()
+			}
+		}()
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (f *forward) dial() (net.Conn, error) {
+	conn, id, err := f.connection()
+	if err != nil {
+		return nil, err
+	}
+	headers := http.Header{}
+	headers.Set(corev1.StreamType, corev1.StreamTypeError)
+	headers.Set(corev1.PortHeader, strconv.Itoa(f.port))
+	headers.Set(corev1.PortForwardRequestIDHeader, strconv.Itoa(id))
+	trouble, err := conn.CreateStream(headers)
+	if err != nil {
+		f.drop(conn)
+		return nil, fmt.Errorf("forward to %s: %w", f.pod, err)
+	}
+	trouble.Close() // we only read it
+	headers.Set(corev1.StreamType, corev1.StreamTypeData)
+	data, err := conn.CreateStream(headers)
+	if err != nil {
+		conn.RemoveStreams(trouble)
+		f.drop(conn)
+		return nil, fmt.Errorf("forward to %s: %w", f.pod, err)
+	}
+	s := &streamConn{Stream: data, pod: f.pod, done: func() { conn.RemoveStreams(trouble, data) }}
+	go func() {
+		if said, err := io.ReadAll(io.LimitReader(trouble, 4<<10)); err == nil && len(said) > 0 {
+			s.fail(fmt.Errorf("forward to %s: %s", f.pod, said))
+		}
+	}()
+	return s, nil
+}
+
+// drop closes a connection that does not make streams any more.
+func (f *forward) drop(conn httpstream.Connection) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.conn == conn {
+		f.conn = nil
+	}
+	_ = conn.Close() // it is broken
+}
+
+// Close ends the forward and all its connections.
+func (f *forward) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.conn == nil {
+		return nil
+	}
+	err := f.conn.Close()
+	f.conn = nil
+	return err
+}
+
+// streamConn is a stream as a connection. Deadlines are not kept: its users bound their waits by contexts.
+type streamConn struct {
+	httpstream.Stream
+	pod  string
+	once sync.Once
+	done func()
+
+	mu  sync.Mutex
+	err error
+}
+
+// fail keeps why the other end gave up, and ends the stream.
+func (s *streamConn) fail(err error) {
+	s.mu.Lock()
+	s.err = err
+	s.mu.Unlock()
+	_ = s.Stream.Reset()
+}
+
+// Read reads what the pod sends.
+func (s *streamConn) Read(b []byte) (int, error) {
+	n, err := s.Stream.Read(b)
+	if err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.err != nil {
+			err = s.err
+		}
+	}
+	return n, err
+}
+
+// Close ends both directions.
+func (s *streamConn) Close() error {
+	s.once.Do(func() {
+		_ = s.Stream.Reset()
+		s.done()
+	})
+	return nil
+}
+
+// CloseWrite ends our direction.
+func (s *streamConn) CloseWrite() error { return s.Stream.Close() }
+
+type podAddr string
+
+func (podAddr) Network() string  { return "portforward" }
+func (a podAddr) String() string { return string(a) }
+
+// LocalAddr is ours by name.
+func (s *streamConn) LocalAddr() net.Addr { return podAddr("devloop") }
+
+// RemoteAddr is the pod's name.
+func (s *streamConn) RemoteAddr() net.Addr { return podAddr(s.pod) }
+
+// SetDeadline is not kept.
+func (s *streamConn) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline is not kept.
+func (s *streamConn) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline is not kept.
+func (s *streamConn) SetWriteDeadline(time.Time) error { return nil }

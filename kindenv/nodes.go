@@ -1,0 +1,368 @@
+package kindenv
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/devloop-io/devloop/capture"
+	"github.com/devloop-io/devloop/capture/agent"
+	"github.com/devloop-io/devloop/kindenv/deploy"
+	"github.com/devloop-io/devloop/kindenv/image"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// nodes captures on all nodes.
+type nodes struct {
+	e       *Env
+	source  *labelled
+	sources []*agent.Source
+	forward []*forward
+
+	mu      sync.Mutex
+	targets Targets
+	rules   agent.Rules // as the agents were told last
+	wake    chan struct{}
+}
+
+// agentName is what the agent's objects are called.
+const agentName = "devloop-agent"
+
+// agentNamespace is one of its own: the agent needs the Pod Security level privileged, and the workspace's pods do not.
+func (e *Env) agentNamespace() string { return agentName + "-" + e.o.Hash }
+
+// Capture installs the agent where it is not, and opens a source over all nodes. failed is told of what can not be
+// captured later.
+func (e *Env) Capture(ctx context.Context, failed func(error)) (_ capture.Source, why string, err error) {
+	token, err := e.installAgent(ctx)
+	if err != nil {
+		return nil, "", fmt.Errorf("install the node agent: %w", err)
+	}
+	pods, err := e.agents(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	n := &nodes{e: e, wake: make(chan struct{}, 1), targets: Targets{Namespaces: []string{e.Namespace()}}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.Close())
+		}
+	}()
+	var all []capture.Source
+	for _, p := range pods {
+		s, err := n.dial(ctx, p, token)
+		if err != nil {
+			return nil, "", err
+		}
+		all = append(all, s)
+		h, err := s.Client().Health(ctx)
+		if err != nil {
+			return nil, "", fmt.Errorf("ask the agent of node %s: %w", p.Spec.NodeName, err)
+		}
+		if h.Degraded != "" {
+			why = fmt.Sprintf("node %s captures with %s: %s", p.Spec.NodeName, h.Source, h.Degraded)
+		}
+	}
+	n.source = newLabelled(agent.Merge(all...))
+	if _, err := n.retarget(ctx); err != nil {
+		return nil, "", err
+	}
+	e.mu.Lock()
+	e.nodes = n
+	e.mu.Unlock()
+	e.ids.OnPod(func(*corev1.Pod) {
+		select {
+		case n.wake <- struct{}{}:
+		default:
+		}
+	})
+	e.follow.Go(func() { n.followPods(failed) })
+	return n.source, why, nil
+}
+
+// installAgent applies the agent's objects and returns its token.
+func (e *Env) installAgent(ctx context.Context) (token string, err error) {
+	img := e.o.Config.Environment.Cluster.AgentImage
+	policy := "IfNotPresent"
+	if e.o.Where == Kind || img == "" {
+		policy = "Never"
+		if img, err = e.loadTool(ctx, "devloop-agent", []string{"/devloop-agent", "serve"}, "0:0"); err != nil {
+			return "", err
+		}
+	}
+	ns := e.agentNamespace()
+	there, err := e.client.CoreV1().Secrets(ns).Get(ctx, agentName, metav1.GetOptions{})
+	if err == nil && len(there.Data["token"]) > 0 {
+		token = string(there.Data["token"])
+	} else {
+		var b [16]byte
+		if _, err := rand.Read(b[:]); err != nil {
+			return "", err
+		}
+		token = hex.EncodeToString(b[:])
+	}
+	plan := &deploy.Plan{Namespace: ns, Workspace: e.o.Hash}
+	_, err = e.deployer.Apply(ctx, plan.Marked(e.agentObjects(ns, img, policy, token)))
+	return token, err
+}
+
+// agents waits until the agent runs on every node, and returns its pods.
+func (e *Env) agents(ctx context.Context) ([]corev1.Pod, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	plan := &deploy.Plan{Namespace: e.agentNamespace(), Workspace: e.o.Hash}
+	pods, err := e.deployer.WaitReady(ctx, plan, deploy.Service{
+		Name: agentName, Kind: "DaemonSet", Workload: agentName, Container: agentName, Selector: map[string]string{deploy.LabelName: agentName},
+	})
+	if err != nil {
+		return nil, startError(err)
+	}
+	if len(pods) == 0 {
+		return nil, errors.New("the node agent runs on no node: all of them refuse its pod")
+	}
+	return pods, nil
+}
+
+func (n *nodes) dial(ctx context.Context, pod corev1.Pod, token string) (*agent.Source, error) {
+	config := n.e.cluster.REST()
+	var dials []func() *forward
+	for range 2 { // one for control, one for the long stream, which would hold the other up
+		f, err := newForward(config, n.e.client, pod.Namespace, pod.Name, agent.DefaultPort)
+		if err != nil {
+			return nil, err
+		}
+		n.forward = append(n.forward, f)
+		dials = append(dials, func() *forward { return f })
+	}
+	s, err := agent.Dial(ctx, agent.Options{
+		DialContext: dials[0]().DialContext, DialStream: dials[1]().DialContext, Token: token, Node: pod.Spec.NodeName, Resolve: n.resolve, Log: n.e.o.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.sources = append(n.sources, s)
+	return s, nil
+}
+
+// resolve names a container for the agents' interfaces.
+func (n *nodes) resolve(podUID, containerID string) (traffic.Workload, bool) {
+	return n.e.ids.Container(podUID, containerID)
+}
+
+// Close ends the forwards; the source is closed by whoever opened it.
+func (n *nodes) Close() error {
+	var errs []error
+	for _, f := range n.forward {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Targets say which pods are captured. Lists that are empty do not choose; what is excluded always is.
+type Targets struct {
+	Namespaces []string          `json:"namespaces,omitempty"`
+	Excluded   []string          `json:"excluded_namespaces,omitempty"`
+	PodRegex   string            `json:"pod_regex,omitempty"`
+	Labels     map[string]string `json:"labels,omitempty"`
+	Ports      []uint16          `json:"ports,omitempty"`
+}
+
+// Targeted is what is captured now.
+type Targeted struct {
+	Targets
+	Pods  []string `json:"pods"` // namespace/name, sorted
+	Nodes []string `json:"nodes"`
+}
+
+// Configure changes what is captured, from now on.
+func (e *Env) Configure(ctx context.Context, t Targets) (*Targeted, error) {
+	e.mu.Lock()
+	n := e.nodes
+	e.mu.Unlock()
+	if n == nil {
+		return nil, errors.New("nothing is captured yet")
+	}
+	if _, err := t.matcher(); err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	before := n.targets
+	n.targets = t
+	n.mu.Unlock()
+	answer, err := n.retarget(ctx)
+	if err != nil {
+		n.mu.Lock()
+		n.targets = before
+		n.mu.Unlock()
+	}
+	return answer, err
+}
+
+// Targeted says what is captured.
+func (e *Env) Targeted(ctx context.Context) (*Targeted, error) {
+	e.mu.Lock()
+	n := e.nodes
+	e.mu.Unlock()
+	if n == nil {
+		return nil, errors.New("nothing is captured yet")
+	}
+	return n.retarget(ctx)
+}
+
+// retarget tells the agents which pods there are to capture, when that is news.
+func (n *nodes) retarget(ctx context.Context) (*Targeted, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	match, err := n.targets.matcher()
+	if err != nil {
+		return nil, err
+	}
+	rules := agent.Rules{Unknown: agent.Ignore, Ports: n.targets.Ports}
+	answer := &Targeted{Targets: n.targets, Pods: []string{}}
+	for _, p := range n.e.ids.Pods() {
+		if p.Labels[deploy.LabelName] == agentName || !match(p) {
+			continue
+		}
+		rules.Pods = append(rules.Pods, string(p.UID))
+		answer.Pods = append(answer.Pods, p.Namespace+"/"+p.Name)
+	}
+	slices.Sort(rules.Pods)
+	slices.Sort(answer.Pods)
+	for _, s := range n.sources {
+		answer.Nodes = append(answer.Nodes, s.Node())
+	}
+	if slices.Equal(rules.Pods, n.rules.Pods) && slices.Equal(rules.Ports, n.rules.Ports) && n.rules.Unknown != "" {
+		return answer, nil
+	}
+	errs := make([]error, len(n.sources))
+	var wg sync.WaitGroup
+	for i, s := range n.sources {
+		wg.Go(func() { _, errs[i] = s.Client().SetTargets(ctx, rules) })
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("choose what is captured: %w", err)
+	}
+	n.rules = rules
+	return answer, nil
+}
+
+// followPods keeps the agents' choice with the pods that come and go.
+func (n *nodes) followPods(failed func(error)) {
+	for {
+		select {
+		case <-n.wake:
+		case <-n.e.ctx.Done():
+			return
+		}
+		ctx, cancel := context.WithTimeout(n.e.ctx, 10*time.Second)
+		_, err := n.retarget(ctx)
+		cancel()
+		if err == nil || n.e.ctx.Err() != nil {
+			continue
+		}
+		n.e.o.Log.Warn("the agents were not told of new pods", "err", err)
+		failed(err)
+	}
+}
+
+// loadTool makes an image of one of our own programs and puts it into the nodes. Its name tells its content.
+func (e *Env) loadTool(ctx context.Context, name string, entrypoint []string, user string) (string, error) {
+	program, err := e.o.Tool(ctx, name, e.arch)
+	if err != nil {
+		return "", err
+	}
+	files := append(image.Base(), image.File{Path: "/" + name, Data: program, Mode: 0o755})
+	spec := image.Spec{Name: deploy.ImagePrefix + name + ":draft", Arch: e.arch, Files: files, User: user, Entrypoint: entrypoint}
+	draft, err := image.Assemble(spec)
+	if err != nil {
+		return "", err
+	}
+	spec.Name = deploy.ImagePrefix + name + ":" + digestTag(draft.Digest)
+	img, err := image.Assemble(spec)
+	if err != nil {
+		return "", err
+	}
+	if _, err := image.Load(ctx, e.cluster, img); err != nil {
+		return "", err
+	}
+	return spec.Name, nil
+}
+
+// digestTag is a tag that tells an image's content.
+func digestTag(digest string) string {
+	const prefix = len("sha256:")
+	if len(digest) < prefix+12 {
+		return "unknown"
+	}
+	return digest[prefix : prefix+12]
+}
+
+// agentObjects are the agent's namespace, token and DaemonSet. See internal/nodeagent for what its pod needs and why.
+func (e *Env) agentObjects(ns, img, policy, token string) []*unstructured.Unstructured {
+	labels := map[string]any{deploy.LabelName: agentName}
+	objects := []map[string]any{
+		{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": ns, "labels": map[string]any{
+			"pod-security.kubernetes.io/enforce": "privileged",
+		}}},
+		{"apiVersion": "v1", "kind": "Secret", "metadata": map[string]any{"name": agentName, "namespace": ns}, "stringData": map[string]any{"token": token}},
+		{"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": map[string]any{"name": agentName, "namespace": ns, "labels": maps.Clone(labels)},
+			"spec": map[string]any{
+				"selector": map[string]any{"matchLabels": maps.Clone(labels)},
+				"template": map[string]any{
+					"metadata": map[string]any{"labels": map[string]any{
+						deploy.LabelName: agentName, deploy.LabelManagedBy: deploy.Manager, deploy.LabelWorkspace: e.o.Hash,
+					}},
+					"spec": map[string]any{
+						"automountServiceAccountToken": false, "enableServiceLinks": false, "terminationGracePeriodSeconds": int64(1),
+						"tolerations": []any{map[string]any{"operator": "Exists"}}, // every node, control planes too
+						"containers": []any{map[string]any{
+							"name": agentName, "image": img, "imagePullPolicy": policy, "args": []any{},
+							"env": []any{
+								field("DEVLOOP_AGENT_NODE", "spec.nodeName"), field("DEVLOOP_AGENT_POD_UID", "metadata.uid"),
+								map[string]any{"name": "DEVLOOP_AGENT_TOKEN", "valueFrom": map[string]any{"secretKeyRef": map[string]any{"name": agentName, "key": "token"}}},
+							},
+							"securityContext": map[string]any{
+								"runAsUser": int64(0), "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,
+								"seccompProfile": map[string]any{"type": "RuntimeDefault"},
+								"capabilities":   map[string]any{"drop": []any{"ALL"}, "add": []any{"BPF", "PERFMON", "NET_ADMIN"}},
+							},
+							"readinessProbe": map[string]any{
+								"exec": map[string]any{"command": []any{"/devloop-agent", "health"}}, "periodSeconds": int64(1), "failureThreshold": int64(3),
+							},
+							"resources": map[string]any{
+								"requests": map[string]any{"memory": "32Mi", "cpu": "50m"}, "limits": map[string]any{"memory": "160Mi"},
+							},
+							"volumeMounts": []any{
+								map[string]any{"name": "cgroup", "mountPath": "/host/cgroup", "readOnly": true},
+								map[string]any{"name": "ring", "mountPath": "/ring"},
+							},
+						}},
+						"volumes": []any{
+							map[string]any{"name": "cgroup", "hostPath": map[string]any{"path": "/sys/fs/cgroup"}},
+							map[string]any{"name": "ring", "emptyDir": map[string]any{"sizeLimit": "384Mi"}},
+						},
+					},
+				},
+			}},
+	}
+	var all []*unstructured.Unstructured
+	for _, o := range objects {
+		all = append(all, &unstructured.Unstructured{Object: o})
+	}
+	return all
+}
+
+func field(name, path string) map[string]any {
+	return map[string]any{"name": name, "valueFrom": map[string]any{"fieldRef": map[string]any{"fieldPath": path}}}
+}

@@ -1,0 +1,418 @@
+package kindenv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/devloop-io/devloop/internal/config"
+	"github.com/devloop-io/devloop/internal/supervise"
+	"github.com/devloop-io/devloop/kindenv/deploy"
+	"github.com/devloop-io/devloop/kindenv/fastpath"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// service is one of devloop.yaml's that was started.
+type service struct {
+	build   Build
+	program *fastpath.Program // nil where it is an image
+	pushed  map[string]bool   // by pod UID
+}
+
+const (
+	runningBound = 90 * time.Second // until a pod runs
+	readyBound   = 90 * time.Second // until it is ready
+)
+
+// Running is what is known of a service or dependency that was started.
+type Running struct {
+	Name  string
+	Kind  string // service or dependency
+	Build string
+	Pods  []string
+	IP    string // of its first pod
+}
+
+// StartDependencies plans what the workspace is in the cluster, and applies everything but the services' own workloads.
+// It returns when the dependencies are ready. What is there already is left alone.
+func (e *Env) StartDependencies(ctx context.Context) error {
+	if e.plan == nil {
+		if err := e.makePlan(ctx); err != nil {
+			return err
+		}
+	}
+	if err := e.deployer.Namespace(ctx, e.plan); err != nil {
+		return err
+	}
+	var first []*unstructured.Unstructured
+	for _, o := range e.plan.Objects {
+		if s, ok := e.plan.Owner(o); !ok || s.Role != traffic.KindService {
+			first = append(first, o)
+		}
+	}
+	if _, err := e.deployer.Apply(ctx, first); err != nil {
+		return err
+	}
+	if err := e.names(ctx); err != nil {
+		return err
+	}
+	if err := e.openDoor(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, runningBound+readyBound)
+	defer cancel()
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(e.plan.Services)) {
+		if s := e.plan.Services[name]; s.Role == traffic.KindDependency {
+			if _, err := e.deployer.WaitReady(ctx, e.plan, s); err != nil {
+				errs = append(errs, startError(err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (e *Env) makePlan(ctx context.Context) error {
+	supervisor, err := e.loadTool(ctx, "devloop-supervise", []string{"/devloop-supervise", "run"}, "65532:65532")
+	if err != nil {
+		return fmt.Errorf("make the supervisor's image: %w", err)
+	}
+	cfg := e.o.Config
+	images := map[string]string{}
+	for name, s := range cfg.Services {
+		if s.Dockerfile != "" {
+			images[name] = deploy.ImagePrefix + name + ":none" // until it is built
+		}
+	}
+	e.plan, err = deploy.New(deploy.Options{
+		Config: cfg, Namespace: e.Namespace(), Workspace: e.o.Hash, Supervisor: supervisor, Manifests: cfg.Environment.Kind.Manifests, Images: images,
+	})
+	return err
+}
+
+// Start runs a build of a service: its program is pushed into every pod, or its image is rolled out. It returns when
+// every pod serves the build.
+func (e *Env) Start(ctx context.Context, name string, b Build) error {
+	s, ok := e.plan.Services[name]
+	if !ok {
+		return fmt.Errorf("service %s is not planned", name)
+	}
+	if err := e.start(ctx, s, b); err != nil {
+		return startError(err)
+	}
+	return nil
+}
+
+func (e *Env) start(ctx context.Context, s deploy.Service, b Build) error {
+	running, cancel := context.WithTimeout(ctx, runningBound)
+	defer cancel()
+	object := e.plan.Workload(s)
+	if !s.Fast {
+		object = deploy.WithImage(object, s, b.Image, b.Env, b.ID)
+	}
+	if _, err := e.deployer.Apply(running, []*unstructured.Unstructured{object}); err != nil {
+		return err
+	}
+	run := &service{build: b, pushed: map[string]bool{}}
+	if s.Fast {
+		p, err := e.program(s, b)
+		if err != nil {
+			return err
+		}
+		run.program = p
+	}
+	e.mu.Lock()
+	e.services[s.Name] = run
+	e.mu.Unlock()
+	var pods []corev1.Pod
+	var err error
+	if s.Fast {
+		if pods, err = e.deployer.WaitRunning(running, e.plan, s); err != nil {
+			return err
+		}
+		if err := e.push(running, s, run, pods); err != nil {
+			return err
+		}
+	}
+	ready, cancel := context.WithTimeout(ctx, readyBound)
+	defer cancel()
+	if pods, err = e.deployer.WaitReady(ready, e.plan, s); err != nil {
+		return err
+	}
+	if !s.Fast {
+		for _, p := range pods {
+			e.runs(&p, s.Container, b.ID)
+		}
+	}
+	return e.reachable(ready, s)
+}
+
+// program is what is pushed of a build.
+func (e *Env) program(s deploy.Service, b Build) (*fastpath.Program, error) {
+	args := b.Args
+	if len(args) == 0 {
+		args = s.Args
+	}
+	cfg := e.o.Config.Services[s.Name]
+	p := &fastpath.Program{Path: b.Program, Switch: supervise.Switch{Build: b.ID, Name: s.Name, Args: args, Env: b.Env, Ready: readiness(cfg.Ready, cfg.Ports)}}
+	return p, p.Load()
+}
+
+// readiness is ready: in the supervisor's words; without one all ports have to accept.
+func readiness(r *config.Ready, ports map[string]int) supervise.Ready {
+	var all supervise.Ready
+	names := slices.Sorted(maps.Keys(ports))
+	if r != nil {
+		all.Timeout = time.Duration(r.Timeout)
+	}
+	switch {
+	case r != nil && r.HTTP != nil:
+		name := r.HTTP.Port
+		if name == "" && len(names) > 0 {
+			name = names[0]
+		}
+		all.Port, all.Path = ports[name], r.HTTP.Path
+	case r != nil && r.TCP != "":
+		all.TCP = []int{ports[r.TCP]}
+	default:
+		for _, n := range names {
+			all.TCP = append(all.TCP, ports[n])
+		}
+	}
+	return all
+}
+
+// push switches pods to a service's program, all at the same time.
+func (e *Env) push(ctx context.Context, s deploy.Service, run *service, pods []corev1.Pod) error {
+	if err := e.known(ctx, s, pods); err != nil {
+		return err
+	}
+	errs := make([]error, len(pods))
+	var wg sync.WaitGroup
+	for i, pod := range pods {
+		wg.Go(func() { errs[i] = e.pushOne(ctx, s, run, &pod) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (e *Env) pushOne(ctx context.Context, s deploy.Service, run *service, pod *corev1.Pod) error {
+	to := inPod(pod, s)
+	_, err := e.fast.Push(ctx, to, *run.program, func(ctx context.Context) error {
+		e.mu.Lock()
+		n := e.nodes
+		e.mu.Unlock()
+		if n != nil { // what the old program said is delivered under its own name
+			if err := n.source.Flush(ctx); err != nil {
+				return fmt.Errorf("draw the line between two builds in the capture: %w", err)
+			}
+		}
+		e.runs(pod, s.Container, run.build.ID)
+		return nil
+	})
+	if err != nil {
+		return e.notStarted(ctx, s, pod, err)
+	}
+	e.mu.Lock()
+	first := !run.pushed[string(pod.UID)]
+	run.pushed[string(pod.UID)] = true
+	e.mu.Unlock()
+	if first {
+		e.watch(s, run, to)
+	}
+	return nil
+}
+
+// runs notes which build a container runs from here on.
+func (e *Env) runs(pod *corev1.Pod, name, build string) {
+	e.ids.SetBuild(string(pod.UID), name, build)
+	e.mu.Lock()
+	n := e.nodes
+	e.mu.Unlock()
+	if n != nil {
+		n.source.runs(container{pod.Namespace, pod.Name, name}, build)
+	}
+}
+
+// known waits until the containers of the pods are known by their IDs, and captured: so the first packet of a program
+// has a name.
+func (e *Env) known(ctx context.Context, s deploy.Service, pods []corev1.Pod) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for _, pod := range pods {
+		for {
+			if w, ok := e.ids.Container(string(pod.UID), containerID(&pod, s.Container)); ok && w.Container == s.Container {
+				break
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return fmt.Errorf("the cluster does not tell of pod %s: %w", pod.Name, context.Cause(ctx))
+			}
+		}
+	}
+	e.mu.Lock()
+	n := e.nodes
+	e.mu.Unlock()
+	if n == nil {
+		return nil
+	}
+	_, err := n.retarget(ctx)
+	return err
+}
+
+func containerID(pod *corev1.Pod, name string) string {
+	for _, c := range pod.Status.ContainerStatuses {
+		if c.Name == name {
+			for i := range c.ContainerID {
+				if i > 2 && c.ContainerID[i-3:i] == "://" {
+					return c.ContainerID[i:]
+				}
+			}
+		}
+	}
+	return ""
+}
+
+func inPod(pod *corev1.Pod, s deploy.Service) fastpath.Container {
+	return fastpath.Container{Namespace: pod.Namespace, Pod: pod.Name, UID: string(pod.UID), Name: s.Container, Command: "/devloop-supervise"}
+}
+
+// notStarted says with the end of its log why a program did not come up.
+func (e *Env) notStarted(ctx context.Context, s deploy.Service, pod *corev1.Pod, err error) error {
+	var exited *fastpath.Exited
+	var late *fastpath.NotReady
+	if !errors.As(err, &exited) && !errors.As(err, &late) {
+		return err
+	}
+	what := "not ready"
+	if exited != nil {
+		what = "the program " + exited.How() + " before it was ready"
+	} else {
+		what = late.What
+	}
+	tail, logErr := e.deployer.Log(ctx, pod.Namespace, pod.Name, s.Container, false)
+	if logErr != nil {
+		e.o.Log.Debug("no log", "pod", pod.Name, "err", logErr)
+	}
+	return &StartError{Service: s.Name, What: what, Tail: tail, Hint: e.logHint(pod, s)}
+}
+
+func (e *Env) logHint(pod *corev1.Pod, s deploy.Service) string {
+	return fmt.Sprintf("kubectl --kubeconfig %s -n %s logs %s -c %s", e.cluster.Kubeconfig, pod.Namespace, pod.Name, s.Container)
+}
+
+// startError tells why a rollout hangs in the words of this package.
+func startError(err error) error {
+	var h *deploy.HangError
+	if errors.As(err, &h) {
+		return &StartError{Service: h.Service, What: h.What, Tail: h.Log, Hint: h.Hint}
+	}
+	return err
+}
+
+// watch tells when the program of a container ends by itself.
+func (e *Env) watch(s deploy.Service, run *service, in fastpath.Container) {
+	e.follow.Go(func() {
+		for e.ctx.Err() == nil {
+			err := e.fast.Watch(e.ctx, in, func(ev supervise.Event) {
+				if ev.Phase != supervise.PhaseExited {
+					return
+				}
+				tail, _ := e.deployer.Log(e.ctx, in.Namespace, in.Pod, in.Name, false) // none is fine
+				e.crash(Crash{Service: s.Name, What: fmt.Sprintf("%s in pod %s %s", s.Name, in.Pod, ev.How()), Tail: tail})
+			})
+			if e.ctx.Err() != nil || !e.there(in) {
+				return
+			}
+			e.o.Log.Debug("a container is watched again", "container", in.String(), "err", err)
+			select {
+			case <-time.After(200 * time.Millisecond):
+			case <-e.ctx.Done():
+			}
+		}
+	})
+}
+
+// crash tells of a crash unless nobody listens.
+func (e *Env) crash(c Crash) {
+	select {
+	case e.crashed <- c:
+	default:
+		e.o.Log.Warn("more crashes than anybody reads of", "crash", c.What)
+	}
+}
+
+// there says whether a pod is still the one that it was.
+func (e *Env) there(in fastpath.Container) bool {
+	return slices.ContainsFunc(e.ids.Pods(), func(p *corev1.Pod) bool { return string(p.UID) == in.UID && p.DeletionTimestamp == nil })
+}
+
+// Verify asks every pod of every service whose program is pushed which build it runs, pushes to pods that came anew, and
+// says which were not of their service's build until then: what they answered meanwhile is not of this revision.
+func (e *Env) Verify(ctx context.Context) ([]string, error) {
+	var found []string
+	for _, name := range slices.Sorted(maps.Keys(e.plan.Services)) {
+		s := e.plan.Services[name]
+		e.mu.Lock()
+		run := e.services[name]
+		e.mu.Unlock()
+		if !s.Fast || run == nil {
+			continue
+		}
+		pods, err := e.deployer.Pods(ctx, e.plan, s)
+		if err != nil {
+			return found, err
+		}
+		for _, pod := range pods {
+			now, err := e.fast.Now(ctx, inPod(&pod, s))
+			switch {
+			case err != nil:
+				found = append(found, fmt.Sprintf("pod %s of %s does not say which build it runs: %v", pod.Name, name, err))
+			case now.Phase == supervise.PhaseExited:
+				found = append(found, fmt.Sprintf("pod %s of %s does not run: build %s %s", pod.Name, name, now.Build, now.How()))
+			case now.Build != run.build.ID:
+				found = append(found, fmt.Sprintf("pod %s of %s came up during the iteration and does not run build %s", pod.Name, name, run.build.ID))
+			}
+		}
+	}
+	return found, nil
+}
+
+// Running lists services and dependencies with their pods.
+func (e *Env) Running() []Running {
+	if e.plan == nil {
+		return nil
+	}
+	pods := map[string][]*corev1.Pod{}
+	for _, p := range e.ids.Pods() {
+		if p.Labels[deploy.LabelWorkspace] == e.o.Hash && p.DeletionTimestamp == nil {
+			pods[p.Labels[deploy.LabelService]] = append(pods[p.Labels[deploy.LabelService]], p)
+		}
+	}
+	var all []Running
+	for _, name := range slices.Sorted(maps.Keys(e.plan.Services)) {
+		r := Running{Name: name, Kind: e.plan.Services[name].Role}
+		for _, p := range pods[name] {
+			r.Pods = append(r.Pods, p.Name)
+			r.IP = p.Status.PodIP
+		}
+		slices.Sort(r.Pods)
+		e.mu.Lock()
+		if run := e.services[name]; run != nil {
+			r.Build = run.build.ID
+		}
+		e.mu.Unlock()
+		if len(r.Pods) > 0 {
+			all = append(all, r)
+		}
+	}
+	return all
+}
