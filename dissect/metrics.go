@@ -108,7 +108,7 @@ func (s *segment) end() uint32 {
 // what one side announced counts, as in tcp.window_size_scalefactor.
 func (f *analysis) opens(r *analysis, s *segment) {
 	f.Scale, f.ScaleSet = max(0, s.scale), s.scale >= 0
-	if s.flags&flagACK != 0 && !(f.ScaleSet && r.ScaleSet) {
+	if s.flags&flagACK != 0 && (s.scale < 0 || !r.ScaleSet && r.NextSet) { // a SYN that was not seen may have announced one
 		f.Scale, f.ScaleSet = 0, true
 		r.Scale, r.ScaleSet = 0, true
 	}
