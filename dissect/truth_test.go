@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sort"
 	"strconv"
 	"strings"
 	"testing"
@@ -72,11 +71,10 @@ const noCall = "no call: "
 func TestTruth(t *testing.T) {
 	dir := testenv.NeedsFolder(t, "DEVLOOP_PCAPS")
 	found, wanted, none := map[string]int{}, map[string]int{}, map[string]int{}
-	tcp := map[string][2]int{}
 	known := readKnown(t)
 	for _, want := range readTruth(t, dir) {
 		began := time.Now()
-		calls, conns, err := dissectFile(filepath.Join(dir, want.File))
+		calls, _, err := dissectFile(filepath.Join(dir, want.File))
 		if err != nil {
 			t.Logf("%s: %v", want.File, err)
 		}
@@ -100,7 +98,6 @@ func TestTruth(t *testing.T) {
 			}
 			report(t, "4-differences", fmt.Sprintf("%s: %d of %d %s: %s", want.File, len(missing), len(list), kind, why))
 		}
-		compareTCP(t, want, conns, tcp)
 	}
 	for _, k := range kinds {
 		c := comparison{what: k.what, bar: k.bar}
@@ -108,15 +105,6 @@ func TestTruth(t *testing.T) {
 			c.ours, c.tshark, c.none = c.ours+found[kind], c.tshark+wanted[kind], c.none+none[kind]
 		}
 		c.judge(t, "1-calls")
-	}
-	var names []string
-	for k := range tcp {
-		names = append(names, k)
-	}
-	sort.Strings(names)
-	for _, k := range names {
-		c := comparison{what: "TCP streams with tshark's " + k, ours: tcp[k][0], tshark: tcp[k][1]}
-		c.judge(t, "3-tcp")
 	}
 }
 
@@ -270,49 +258,4 @@ func subtract(want, got []string) (missing []string) {
 		}
 	}
 	return missing
-}
-
-// compareTCP counts the streams whose figures are tshark's. Streams are matched by their order.
-func compareTCP(t *testing.T, want truth, conns []*traffic.Connection, tally map[string][2]int) {
-	var mine []*traffic.Connection
-	for _, c := range conns {
-		if c.Proto == "tcp" {
-			mine = append(mine, c)
-		}
-	}
-	sort.SliceStable(mine, func(i, j int) bool { return mine[i].Packets.First < mine[j].Packets.First })
-	count := func(k string, stream string, w, g int64) {
-		x := tally[k]
-		x[1]++
-		if w == g {
-			x[0]++
-		} else if v := os.Getenv("DEVLOOP_TRUTH_TCP"); v == k || v == "all" {
-			t.Logf("%s: stream %s: %s is %d, tshark has %d", want.File, stream, k, g, w)
-		}
-		tally[k] = x
-	}
-	count("streams", "all", int64(len(want.TCP)), int64(len(mine)))
-	if len(want.TCP) != len(mine) {
-		return
-	}
-	for name, w := range want.TCP {
-		i, _ := strconv.Atoi(name)
-		if i >= len(mine) {
-			continue
-		}
-		g := mine[i].TCP
-		count("packets", name, int64(w.Pkts), int64(mine[i].ClientPackets+mine[i].ServerPackets))
-		count("rst", name, int64(w.RST), int64(g.RSTCount))
-		count("fin", name, int64(w.FIN), int64(g.FINCount))
-		count("retransmissions", name, int64(w.Retrans), int64(g.Retransmissions))
-		count("fast_retransmissions", name, int64(w.Fast), int64(g.FastRetransmissions))
-		count("out_of_order", name, int64(w.OutOfOrder), int64(g.OutOfOrder))
-		count("dup_acks", name, int64(w.DupAcks), int64(g.DupACKs))
-		count("missing_segments", name, int64(w.Lost), int64(g.MissingSegments))
-		count("zero_window", name, int64(w.ZeroWindow), int64(g.ZeroWindowEvents))
-		count("window_full", name, int64(w.WindowFull), int64(g.WindowFullEvents))
-		count("keepalive", name, int64(w.KeepAlive), int64(g.KeepaliveCount))
-		count("initial_rtt", name, w.InitialRTT, g.InitialRTT)
-		count("completeness", name, int64(w.Completeness), int64(g.Completeness))
-	}
 }
