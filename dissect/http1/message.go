@@ -195,7 +195,7 @@ func cutLine(s string) (line, rest string) {
 // requestLine splits "METHOD target HTTP/1.1" at its blanks. A target with blanks ends at the first (RFC 9112 section 3.2 forbids
 // them, and servers take it so, if at all); more says that something stood behind.
 func requestLine(line string) (method, target, version string, more bool) {
-	k := strings.IndexAny(line, " \t")
+	k := blankAt(line)
 	if k < 0 {
 		return line, "", "0.9", false
 	}
@@ -205,10 +205,21 @@ func requestLine(line string) (method, target, version string, more bool) {
 	} else if strings.HasPrefix(target, "HTTP/") {
 		target, version = "", target[5:]
 	}
-	if k := strings.IndexAny(target, " \t"); k >= 0 {
+	if k := blankAt(target); k >= 0 {
 		return method, target[:k], version, true
 	}
 	return method, target, version, false
+}
+
+// blankAt is where the first blank or tab is, or -1.
+func blankAt(s string) int {
+	k := strings.IndexByte(s, ' ')
+	if tab := strings.IndexByte(s[:max(k, 0)], '\t'); tab >= 0 {
+		return tab
+	} else if k < 0 {
+		return strings.IndexByte(s, '\t')
+	}
+	return k
 }
 
 func statusLine(line string) (version string, status int, reason string) {
