@@ -11,6 +11,8 @@ import (
 	"math/big"
 	"sync"
 	"time"
+
+	"github.com/devloop-io/devloop/keylog"
 )
 
 // TestOnlySeed is where the keys of the shop's test CA come from: every process computes the same ones, so no key file
@@ -82,5 +84,5 @@ func ClientTLS() *tls.Config {
 	if ca, err := testOnlyCA(); err == nil {
 		roots.AddCert(ca)
 	}
-	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, KeyLogWriter: keylog.Writer()}
 }
