@@ -263,9 +263,15 @@ func connID(k *connKey, token uint64) uint64 {
 
 // flowID is the same for all connections of one client to one server port.
 func (c *connection) flowID() uint64 {
-	a, _ := c.seen(c.Client, c.Client)
-	b, port := c.seen(1-c.Client, 1-c.Client)
-	client, server := a.As16(), b.As16()
+	client, server, port := c.Key.A, c.Key.B, uint16(c.Key.Ports)
+	if c.Client == 1 {
+		client, server, port = c.Key.B, c.Key.A, uint16(c.Key.Ports>>16)
+	}
+	if c.Names.Joined {
+		a, _ := c.seen(c.Client, c.Client)
+		b, p := c.seen(1-c.Client, 1-c.Client)
+		client, server, port = a.As16(), b.As16(), p
+	}
 	h := mix(mix(mix(14695981039346656037, client[:]), server[:]), []byte{byte(port >> 8), byte(port), c.Key.Proto})
 	if c.Key.Scope != 0 {
 		h = mix(h, binary.BigEndian.AppendUint64(nil, c.Key.Scope))

@@ -52,7 +52,9 @@ func (d *Dissector) tcp(p *traffic.Packet, ifc *traffic.Interface, dg *datagram)
 		s.timestamp = tcpTimestamp(b[20:max(20, min(head, len(b)))])
 	}
 	k, dir := canonical(dg, binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:]))
-	k.Scope = scope(dg, ifc)
+	if ifc != nil {
+		k.Scope = scope(dg, ifc)
+	}
 	c := d.tcpConnection(k, dir, &s, p.Time)
 	dir = c.named(&k, dir)
 	c.note(p, ifc, dir)
