@@ -37,6 +37,7 @@ var children = map[string]func(file string) error{
 	"postgresqlmany": func(file string) error { return recordTo(file, manyPostgreSQL(file)) },
 	"grpcweb":        func(file string) error { return recordTo(file, everyWeb(file)) },
 	"graphql":        func(file string) error { return recordTo(file, everyGraphQL(file)) },
+	"tlspostgresql":  func(file string) error { return recordTo(file, encryptedPostgreSQL(file)) },
 	"tls":            func(file string) error { return recordTo(file, everyTLS(file)) },
 	"dissect":        dissectAlone,
 }

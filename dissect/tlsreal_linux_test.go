@@ -16,10 +16,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/devloop-io/devloop/capture/pcapfile"
 	"github.com/devloop-io/devloop/internal/testenv"
@@ -162,6 +164,91 @@ func TestTLSReal(t *testing.T) {
 	if diff := cmp.Diff(slices.Sorted(slices.Values(theirs)), slices.Sorted(slices.Values(got))); diff != "" {
 		t.Errorf("paths that tshark (-) and we (+) read:\n%s", diff)
 	}
+}
+
+// encryptedPostgreSQL turns encryption on in a real server, and speaks with it through that.
+func encryptedPostgreSQL(file string) func() error {
+	return withPostgreSQL(file, func(ctx context.Context, log *pgLog) error {
+		open, err := pgConnect(ctx, nil, "disable")
+		if err != nil {
+			return err
+		}
+		defer open.Close(ctx)
+		var dir string
+		if err := open.QueryRow(ctx, "SHOW data_directory").Scan(&dir); err != nil {
+			return err
+		}
+		s := httptest.NewTLSServer(nil)
+		defer s.Close()
+		if err := writePair(s, filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key")); err != nil {
+			return err
+		}
+		if _, err := open.Exec(ctx, "ALTER SYSTEM SET ssl = on"); err != nil {
+			return err
+		}
+		if _, err := open.Exec(ctx, "SELECT pg_reload_conf()"); err != nil {
+			return err
+		}
+		keys, err := os.Create(file + ".keys")
+		if err != nil {
+			return err
+		}
+		defer keys.Close()
+		config, err := pgx.ParseConfig("postgres://shop:" + pgPassword + "@127.0.0.1:5432/postgres?sslmode=require")
+		if err != nil {
+			return err
+		}
+		config.TLSConfig.KeyLogWriter = keys
+		c, err := pgx.ConnectConfig(ctx, config)
+		for err != nil && ctx.Err() == nil { // until it has read its settings again
+			c, err = pgx.ConnectConfig(ctx, config)
+		}
+		if err != nil {
+			return err
+		}
+		var n int
+		if err := c.QueryRow(ctx, "SELECT count(*) + $1 FROM generate_series(1, 3000)", 7).Scan(&n); err != nil || n != 3007 {
+			return fmt.Errorf("the count is %d: %w", n, err)
+		}
+		return c.Close(ctx)
+	})
+}
+
+// writePair writes a test server's certificate and key as a PostgreSQL server wants them.
+func writePair(s *httptest.Server, crt, key string) error {
+	cert := s.TLS.Certificates[0]
+	der, err := pkcs8(cert.PrivateKey)
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(filepath.Dir(crt))
+	if err != nil {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	return errors.Join(
+		os.WriteFile(crt, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]}), 0o600),
+		os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600),
+		os.Chown(crt, int(owner.Uid), int(owner.Gid)), os.Chown(key, int(owner.Uid), int(owner.Gid)),
+	)
+}
+
+// TestTLSPostgreSQL reads queries behind an SSLRequest.
+func TestTLSPostgreSQL(t *testing.T) {
+	needsPostgreSQL(t)
+	file := filepath.Join(t.TempDir(), "pg.pcapng")
+	child(t, "tlspostgresql", file)
+	keys, err := os.ReadFile(file + ".keys")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range dissectWithSecrets(t, withSecrets(t, file, keys)) {
+		if c.Protocol == traffic.ProtoPostgreSQL && c.CaptureSource == traffic.SourceTLSKeyLog && strings.Contains(c.PostgreSQL.Query, "generate_series") &&
+			c.State == traffic.StateComplete && c.TLS.Version == cryptotls.VersionTLS13 {
+			return
+		}
+	}
+	t.Error("the query was not read")
 }
 
 // withSecrets writes a capture again, with a key log before the packets.
