@@ -108,7 +108,9 @@ func (s *gqlServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.Query = string(body)
 	case bytes.HasPrefix(body, []byte("[")):
 		var all []gqlAsked
-		err = json.Unmarshal(body, &all)
+		if json.Unmarshal(body, &all) != nil {
+			return
+		}
 		answers := []any{}
 		for _, a := range all {
 			answers = append(answers, s.run(r.Context(), a))

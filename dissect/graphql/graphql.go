@@ -12,7 +12,7 @@ import (
 
 // Limits of one call.
 const (
-	peek          = 4 << 10 // of a body, where the query is looked for
+	peek          = 1 << 10 // of a body, where the query is looked for
 	maxOperations = 100     // of a batch
 	maxErrors     = 100
 	maxParameters = 64 // of a URL
@@ -43,27 +43,30 @@ const responseType = "application/graphql-response+json"
 
 // request reads the operations of a request; false when it asks for none.
 func request(c *traffic.Call, h *traffic.HTTP) ([]traffic.GraphQLOperation, bool) {
-	named := strings.Contains(c.Path, "graphql")
+	if len(h.Query) < len("query=") && len(h.RequestBody) == 0 {
+		return nil, false
+	}
 	switch c.Method {
 	case "GET":
-		if !strings.Contains(h.Query, "query=") && !strings.Contains(h.Query, "extensions=") && !(named && h.Query != "") {
+		if !strings.Contains(h.Query, "query=") && !strings.Contains(h.Query, "extensions=") && !strings.Contains(h.Query, "documentId=") {
 			return nil, false
 		}
-		op, ok := fromURL(h.Query, named)
+		op, ok := fromURL(h.Query, isNamed(c))
 		return []traffic.GraphQLOperation{op}, ok
 	case "POST":
-		if len(h.RequestBody) == 0 {
+		if !mayAsk(h.RequestBody) && !isNamed(c) && isJSON(h.RequestBody) {
 			return nil, false
 		}
 	default:
 		return nil, false
 	}
+	named := isNamed(c)
 	switch t := header(h.RequestHeaders, "content-type"); {
 	case strings.HasPrefix(t, "application/graphql") && !strings.HasPrefix(t, "application/graphql+json"):
 		op, ok := describe(string(h.RequestBody), "")
 		return []traffic.GraphQLOperation{op}, ok
 	case strings.HasPrefix(t, "application/json") || strings.HasPrefix(t, "application/graphql+json") || t == "":
-		if mayAsk(h.RequestBody, named) {
+		if named || mayAsk(h.RequestBody) {
 			return fromJSON(h.RequestBody, named)
 		}
 	}
@@ -80,13 +83,15 @@ func header(list []traffic.Header, name string) string {
 	return ""
 }
 
-// mayAsk looks at the beginning of a body: whether it is worth parsing.
-func mayAsk(b []byte, named bool) bool {
-	head := bytes.TrimLeft(b[:min(len(b), peek)], " \t\r\n")
-	if len(head) == 0 || head[0] != '{' && head[0] != '[' {
-		return false
-	}
-	return named || bytes.Contains(head, []byte(`"query"`)) || bytes.Contains(head, []byte(`"persistedQuery"`))
+// isNamed reports whether the path says that this is GraphQL's.
+func isNamed(c *traffic.Call) bool { return strings.Contains(c.Path, "graphql") }
+
+// isJSON reports whether a body begins as JSON usually does; a document may begin with a brace, too.
+func isJSON(b []byte) bool { return bytes.HasPrefix(b, []byte(`{"`)) || bytes.HasPrefix(b, []byte(`[{`)) }
+
+// mayAsk looks at the beginning of a body: whether it may have a member "query" or "persistedQuery".
+func mayAsk(b []byte) bool {
+	return bytes.Contains(b[:min(len(b), peek)], []byte(`uery"`))
 }
 
 // asked is an operation as clients write it.
@@ -156,7 +161,11 @@ func fromJSON(b []byte, named bool) (ops []traffic.GraphQLOperation, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	if first != json.Delim('[') {
+	switch first {
+	case json.Delim('['):
+	default:
+		return nil, false
+	case json.Delim('{'):
 		op, ok := readAsked(d, named)
 		return []traffic.GraphQLOperation{op}, ok
 	}
