@@ -37,6 +37,9 @@ type RecorderOptions struct {
 	SegmentSize int64            // a segment ends when it is larger: 64 MiB
 	RingSize    int64            // the oldest ended segments are deleted when all together are larger: 1 GiB
 	Header      func() Meta      // asked at each new segment
+	// HeaderOf is asked instead of Header, with the new segment's number and how many packets were written or lost
+	// by this recorder before it: what a reader of segments has not got after a segment went missing is a difference.
+	HeaderOf func(seq, before uint64) Meta
 	Now         func() time.Time // for the times of interface statistics
 }
 
@@ -57,6 +60,7 @@ type Recorder struct {
 	ifaces []*account       // by Interface.Index
 	stray  *account         // losses that belong to no interface
 	next   uint64
+	total  uint64 // packets that Write was given
 	closed bool
 }
 
@@ -82,6 +86,9 @@ func NewRecorder(dir string, o RecorderOptions) (*Recorder, error) {
 	}
 	if o.Header == nil {
 		o.Header = func() Meta { return Meta{Application: "devloop"} }
+	}
+	if o.HeaderOf == nil {
+		o.HeaderOf = func(uint64, uint64) Meta { return o.Header() }
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -135,7 +142,7 @@ func (r *Recorder) begin() error {
 	}
 	r.seg = Segment{Seq: r.next, Path: path}
 	r.next++
-	r.file, r.w = f, pcapfile.NewWriter(f, r.o.Header())
+	r.file, r.w = f, pcapfile.NewWriter(f, r.o.HeaderOf(r.seg.Seq, r.total))
 	for _, a := range r.accounts() {
 		a.index = -1
 	}
@@ -185,9 +192,11 @@ func (r *Recorder) Write(p *traffic.Packet, ifc *traffic.Interface) error {
 	if r.w == nil {
 		if err := r.begin(); err != nil {
 			a.own.add(p)
+			r.total++
 			return err
 		}
 	}
+	r.total++
 	if a.index < 0 {
 		a.index = r.w.AddInterface(&a.ifc)
 	}
@@ -376,6 +385,23 @@ func (r *Recorder) Current() Segment {
 		s.Bytes = r.w.Written()
 	}
 	return s
+}
+
+// Flushed is how much of the growing segment lies whole in its file. Its number is 0 while there is none, after a fault.
+func (r *Recorder) Flushed() (seq uint64, bytes int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.w == nil {
+		return 0, 0
+	}
+	return r.seg.Seq, r.w.Written() - int64(r.w.Buffered())
+}
+
+// Total is how many packets Write was given.
+func (r *Recorder) Total() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.total
 }
 
 // Segments lists the ended segments of the ring, oldest first.

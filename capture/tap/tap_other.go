@@ -25,6 +25,9 @@ func Mount() (string, error) { return "", errUnsupported }
 // CGroupID says that there are no cgroups here.
 func CGroupID(string) (uint64, error) { return 0, errUnsupported }
 
+// Choose says that the tap is not supported here.
+func (*Tap) Choose(Choices) error { return errUnsupported }
+
 // Name is "tap".
 func (*Tap) Name() string { return "tap" }
 
