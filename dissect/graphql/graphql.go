@@ -87,7 +87,9 @@ func header(list []traffic.Header, name string) string {
 func isNamed(c *traffic.Call) bool { return strings.Contains(c.Path, "graphql") }
 
 // isJSON reports whether a body begins as JSON usually does; a document may begin with a brace, too.
-func isJSON(b []byte) bool { return bytes.HasPrefix(b, []byte(`{"`)) || bytes.HasPrefix(b, []byte(`[{`)) }
+func isJSON(b []byte) bool {
+	return bytes.HasPrefix(b, []byte(`{"`)) || bytes.HasPrefix(b, []byte(`[{`))
+}
 
 // mayAsk looks at the beginning of a body: whether it may have a member "query" or "persistedQuery".
 func mayAsk(b []byte) bool {
