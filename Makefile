@@ -3,24 +3,37 @@
 SHELL := /bin/bash
 
 BIN     := $(CURDIR)/bin/devloop
+EMBEDDED := internal/agentbin/embedded
 SHOP    := examples/shop
 RIGHTS  := cap_bpf,cap_perfmon,cap_net_admin,cap_net_raw,cap_net_bind_service,cap_sys_admin,cap_dac_override
 TOOLS   := $(HOME)/.cache/devloop/bin
 STATICCHECK := v0.8.2
 export CGO_ENABLED ?= 0
 
-.PHONY: help build devloop devloop-once rights test lint generate bench nightly truth clean
+.PHONY: help build binary agent devloop devloop-once rights test lint generate bench nightly truth clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## bin/devloop
+build: agent ## bin/devloop, with the agent for the nodes of clusters in it
+	go build -tags embedagent -o $(BIN) ./cmd/devloop
+
+# Without the agent, which takes minutes to build the first time and local services do without.
+binary:
 	go build -o $(BIN) ./cmd/devloop
 
-devloop: build rights ## build the example, watch it, judge every save
+# The agent that runs on nodes, embedded by the build tag. Without the tag devloop builds it when it needs it.
+agent:
+	@mkdir -p $(EMBEDDED)
+	@for arch in amd64 arm64; do \
+		GOOS=linux GOARCH=$$arch CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(EMBEDDED)/devloop-agent-$$arch ./cmd/devloop-agent && \
+		gzip -9nf $(EMBEDDED)/devloop-agent-$$arch || exit 1; \
+	done
+
+devloop: binary rights ## build the example, watch it, judge every save
 	cd $(SHOP) && $(BIN) up
 
-devloop-once: build rights ## one iteration of the example: build, run, judge; exit code 0 is a pass
+devloop-once: binary rights ## one iteration of the example: build, run, judge; exit code 0 is a pass
 	cd $(SHOP) && $(BIN) run --down
 
 # Capturing takes rights. Root has them; otherwise the one command that gives them to the binary is named and asked for.
@@ -65,4 +78,4 @@ truth: ## our dissection against tshark's, on the captures of DEVLOOP_PCAPS and 
 	scripts/truth.sh
 
 clean: ## remove what build made
-	rm -rf bin
+	rm -rf bin $(EMBEDDED)

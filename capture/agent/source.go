@@ -90,7 +90,7 @@ var _ capture.Source = (*Source)(nil)
 // Dial reaches an agent and marks the place from which on its packets are delivered.
 func Dial(ctx context.Context, o Options) (*Source, error) {
 	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
+		o.Log = discard()
 	}
 	if o.Buffer <= 0 {
 		o.Buffer = 16 << 20
@@ -139,6 +139,8 @@ func (s *Source) greet(ctx context.Context) error {
 	s.runs = map[string]*runStats{f.Stats.Run: {first: f.Stats, last: f.Stats}}
 	return nil
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // Name is "agent".
 func (*Source) Name() string { return "agent" }
