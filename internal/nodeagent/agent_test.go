@@ -403,6 +403,8 @@ func TestPodsAreNamedAndTargetsChangeWhileRunning(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		flush(t, s)
+		got.take() // the last packets of connections that were closing meanwhile
 		return targets
 	}
 	check("by default", "shop/cart/aa", "shop/payment/bb")
@@ -554,7 +556,7 @@ func TestWhatARestartCostsIsStated(t *testing.T) {
 	before := got.take()["pod/"+podA+"/"+boxA]
 	p.kill()
 	client.ask(10) // nobody captures
-	serveProcess(t, "", addr, o)
+	p, _ = serveProcess(t, "", addr, o)
 	flush(t, s)
 	client.ask(10)
 	flush(t, s)
@@ -565,9 +567,16 @@ func TestWhatARestartCostsIsStated(t *testing.T) {
 	if gaps := s.Gaps(); len(gaps) != 1 || !strings.Contains(gaps[0].Why, "restarted") || s.Stats().Dropped != 1 {
 		t.Errorf("gaps %+v, stats %+v", gaps, s.Stats())
 	}
-	// A ring in another folder is another ring.
+	// A ring in another folder is another ring: its segments have the same numbers, and all of it is new.
 	p.kill()
 	o.Ring = t.TempDir()
+	serveProcess(t, "", addr, o)
+	flush(t, s)
+	client.ask(10)
+	flush(t, s)
+	if again := got.take()["pod/"+podA+"/"+boxA]; again < 40 || len(s.Gaps()) != 2 {
+		t.Errorf("%d packets of the next ring, gaps %+v", again, s.Gaps())
+	}
 }
 
 func TestARingThatWasOverrunIsCounted(t *testing.T) {
