@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/net/http2"
+
 	"github.com/devloop-io/devloop/dissect"
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -190,6 +192,70 @@ var websocketScenarios = map[string]func(m *maker){
 		m.send(1, wsFrame(1, 0x81, "answer"), 6)
 		m.close(0)
 	},
+	"ws_http2": func(m *maker) { // RFC 8441: two of them and a call on one connection; frames of the one end where they like in those of the other
+		c, s := begin2(m)
+		socket2(m, c, s, 1, "200", "permessage-deflate; client_no_context_takeover")
+		socket2(m, c, s, 3, "200", "")
+		socket2(m, c, s, 5, "403", "")
+		c.get(7, "/plain")
+		d := newWSDeflater()
+		one := wsFrame(0, 0x81, "one") + wsFrame(0, 0xc1, d.pack("packed and more"))
+		for i := range len(one) {
+			c.framer.WriteDataPadded(1, false, []byte(one[i:i+1]), make([]byte, i%3))
+		}
+		c.framer.WriteData(3, false, []byte(wsFrame(0, 0x82, "\x00\x01")))
+		m.send(0, c.take(), 17)
+		s.framer.WriteData(1, false, []byte(wsFrame(1, 0x01, "in ")+wsFrame(1, 0x80, "two")))
+		s.answer(7, "done")
+		s.framer.WriteData(3, false, []byte(wsFrame(1, 0x81, "three")+wsFrame(1, 0x81, "cut off")[:5]))
+		m.send(1, s.take(), 50)
+		c.framer.WriteData(1, true, []byte(wsFrame(0, 0x88, "\x03\xe8bye")))
+		c.framer.WriteRSTStream(3, http2.ErrCodeCancel)
+		m.send(0, c.take(), 1400)
+		s.framer.WriteData(1, true, []byte(wsFrame(1, 0x88, "\x03\xe8")))
+		s.framer.WriteData(3, false, []byte("crossed the reset"))
+		m.send(1, s.take(), 1400)
+		m.close(0)
+	},
+	"ws_http2_gap": func(m *maker) { // one within DATA, then one over its header
+		c, s := begin2(m)
+		socket2(m, c, s, 1, "200", "")
+		s.framer.WriteData(1, false, []byte(wsFrame(1, 0x81, strings.Repeat("abcdefghij", 100))))
+		f := s.take()
+		m.send(1, f[:300], 1400)
+		m.lose(1, 300)
+		m.send(1, f[600:], 1400)
+		s.framer.WriteData(1, false, []byte(wsFrame(1, 0x81, "whole")))
+		m.send(1, s.take(), 1400)
+		s.framer.WriteData(1, false, []byte(wsFrame(1, 0x81, strings.Repeat("x", 50))))
+		m.lose(1, len(s.take()))
+		m.now += 1e9
+		for range 3 {
+			s.framer.WriteData(1, false, []byte(wsFrame(1, 0x81, "after the hole")))
+			m.send(1, s.take(), 1400)
+		}
+		m.close(1)
+	},
+	"ws_joined_late": func(m *maker) { // texts that the client masks are known without the upgrade
+		m.send(1, wsFrame(1, 0x81, `{"tick":1}`), 1400)
+		m.send(0, wsFrame(0, 0x81, `{"subscribe":"orders"}`)+wsFrame(0, 0x89, ""), 1400)
+		m.send(1, wsFrame(1, 0x8a, "")+wsFrame(1, 0x81, `{"tick":2}`), 1400)
+		m.send(1, wsFrame(1, 0xc1, newWSDeflater().pack("the window is not known")), 1400)
+		m.send(0, wsFrame(0, 0x81, "more"), 1400)
+		m.close(0)
+	},
+}
+
+// socket2 asks for WebSocket on a stream of HTTP/2.
+func socket2(m *maker, c, s *peer, id uint32, status, extensions string) {
+	c.headers(id, false, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":path", "/feed?x=1", ":authority", "shop", "devloop-iteration", "i12")
+	m.send(0, c.take(), 1400)
+	if extensions == "" {
+		s.headers(id, status != "200", ":status", status)
+	} else {
+		s.headers(id, false, ":status", status, "sec-websocket-extensions", extensions)
+	}
+	m.send(1, s.take(), 1400)
 }
 
 func madeWS(name string) *maker {
@@ -296,5 +362,33 @@ func FuzzWebSocket(f *testing.F) {
 			t.Fatal(err)
 		}
 		feed(d, m.packets[len(m.packets)/2:], nil)
+	})
+}
+
+// FuzzWebSocketHTTP2 sends the input as the data of a stream of HTTP/2, in frames of a size that the input chooses, with a hole.
+func FuzzWebSocketHTTP2(f *testing.F) {
+	f.Add([]byte(wsFrame(0, 0x81, "hello")+wsFrame(0, 0x01, "a")), []byte(wsFrame(1, 0x81, "hello")), uint8(3), true)
+	f.Add([]byte(wsFrame(0, 0x88, "\x03\xe8")), []byte(wsFrame(1, 0x88, "\x03\xe8")), uint8(200), false)
+	f.Fuzz(func(t *testing.T, client, server []byte, size uint8, hole bool) {
+		if len(client)+len(server) > 4000 {
+			return
+		}
+		m := newMaker()
+		c, s := begin2(m)
+		socket2(m, c, s, 1, "200", "permessage-deflate")
+		for i, side := range []*peer{c, s} {
+			for b := [][]byte{client, server}[i]; len(b) > 0; {
+				n := min(len(b), int(size)+1)
+				side.framer.WriteData(1, n == len(b), b[:n])
+				b = b[n:]
+			}
+			if m.send(i, side.take(), 50); hole {
+				m.lose(i, 30)
+			}
+		}
+		m.close(0)
+		var got rows
+		feed(dissect.New(got.into()), m.packets, nil)
+		split(t, m.packets, nil, len(m.packets)/2)
 	})
 }

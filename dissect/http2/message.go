@@ -19,6 +19,9 @@ func (p *Parser) message(h protocol.Host, from protocol.Side, b *block, fields [
 		x = p.response(h, b, fields, missing)
 	}
 	if x == nil {
+		if b.Flags&flagEndStream != 0 {
+			p.closeSocket(h, from, b.Stream)
+		}
 		return
 	}
 	web := x.Call.HTTP
@@ -29,6 +32,8 @@ func (p *Parser) message(h protocol.Host, from protocol.Side, b *block, fields [
 	switch {
 	case b.Promise:
 		x.RequestDone = true
+	case from == protocol.Server && x.switched(b):
+		p.toSocket(h, x, missing)
 	case b.Flags&flagEndStream != 0:
 		p.endStream(h, from, x)
 	}

@@ -29,6 +29,7 @@ const (
 type Parser struct {
 	Sides   [2]half
 	Streams []*stream // in the order of their first frames
+	Sockets []*socket // streams that became WebSockets
 	Count   int
 	Lossy   bool     // frames are missing: a stream that is not known may be an old one
 	Last    uint32   // highest stream that the client opened
@@ -231,6 +232,9 @@ func (p *Parser) lost(from protocol.Side, s *half) {
 	for _, x := range p.Streams {
 		x.lose(from)
 	}
+	for _, k := range p.Sockets {
+		k.Sides[from].Gapped = true
+	}
 }
 
 // Gap implements [protocol.Parser]: a hole within one DATA frame loses neither the place nor the headers.
@@ -241,6 +245,8 @@ func (p *Parser) Gap(h protocol.Host, from protocol.Side, n int64, at protocol.M
 		x := p.find(s.Stream)
 		if x != nil {
 			x.missing(from, min(n, s.Left))
+		} else if k := p.socket(s.Stream); k != nil {
+			k.gap(h, from, min(n, s.Left))
 		}
 		data := min(n, s.Left)
 		s.Left, s.Pad = s.Left-data, s.Pad-(n-data)
@@ -276,6 +282,9 @@ func (p *Parser) Window(h protocol.Host) {
 		h.Emit(c, &x.Request, &x.Response)
 		x.Request.Forget()
 		x.Response.Forget()
+	}
+	for _, k := range p.Sockets {
+		k.window(h)
 	}
 	for i := range p.Sides {
 		p.Sides[i].Of.Span.Forget()

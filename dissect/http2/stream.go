@@ -178,6 +178,9 @@ func (p *Parser) fresh(id uint32) bool {
 			return false
 		}
 	}
+	if p.socket(id) != nil {
+		return false
+	}
 	return p.Lossy || id > p.Last || id%2 == 0
 }
 
@@ -202,6 +205,8 @@ func (p *Parser) payload(h protocol.Host, from protocol.Side, s *half, v *protoc
 			if x.Events.On && from == protocol.Server {
 				x.Events.Read(x.Call.HTTP, b[:n], v.At(at+n-1).Time)
 			}
+		} else if k := p.socket(s.Stream); k != nil {
+			k.data(h, from, v, at, n)
 		}
 	} else {
 		n = int(min(s.Pad, int64(len(b))))
@@ -217,8 +222,12 @@ func (p *Parser) endData(h protocol.Host, from protocol.Side, s *half, x *stream
 		return
 	}
 	s.At = atFrame
-	if x != nil && s.Flags&flagEndStream != 0 {
+	switch {
+	case s.Flags&flagEndStream == 0:
+	case x != nil:
 		p.endStream(h, from, x)
+	default:
+		p.closeSocket(h, from, s.Stream)
 	}
 }
 
@@ -303,10 +312,11 @@ func (x *stream) forget(c *traffic.Call) {
 
 // reset reads RST_STREAM (RFC 9113 section 6.4).
 func (p *Parser) reset(h protocol.Host, from protocol.Side, id, code uint32, at protocol.Mark) {
-	if len(p.Ended) >= maxEnded {
-		p.Ended = append(p.Ended[:0], p.Ended[1:]...)
+	if k := p.socket(id); k != nil {
+		p.endSocket(h, k, protocol.End{Mark: at, By: from}) // the connection goes on: what was under way is cut, not reset
+		return
 	}
-	p.Ended = append(p.Ended, id)
+	p.ended(id)
 	x := p.find(id)
 	switch {
 	case x == nil:
@@ -321,6 +331,14 @@ func (p *Parser) reset(h protocol.Host, from protocol.Side, id, code uint32, at 
 		why = traffic.ErrorCancelled
 	}
 	p.fail(h, x, why, at.Time)
+}
+
+// ended notes that frames of a stream that come yet mean nothing.
+func (p *Parser) ended(id uint32) {
+	if len(p.Ended) >= maxEnded {
+		p.Ended = append(p.Ended[:0], p.Ended[1:]...)
+	}
+	p.Ended = append(p.Ended, id)
 }
 
 // fail hands out a call whose stream ended before its answer.
@@ -366,6 +384,9 @@ func (p *Parser) goAway(h protocol.Host, from protocol.Side, last, code uint32, 
 
 // abandon emits what will not be answered any more.
 func (p *Parser) abandon(h protocol.Host, e protocol.End) {
+	for len(p.Sockets) > 0 {
+		p.endSocket(h, p.Sockets[0], e)
+	}
 	for len(p.Streams) > 0 {
 		x := p.Streams[0]
 		switch {

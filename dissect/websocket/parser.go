@@ -9,12 +9,12 @@ import (
 	"github.com/devloop-io/devloop/traffic"
 )
 
-// Protocol is this package's row in dissect's table. It is never found by content: an upgrade leads here.
+// Protocol is this package's row in dissect's table. An upgrade leads here; without one only texts of a client are known.
 var Protocol = protocol.Protocol{
 	Name:    traffic.ProtoWS,
 	Network: "tcp",
 	Upgrade: "websocket",
-	Detect:  func([]byte) protocol.Verdict { return protocol.No },
+	Detect:  detect,
 	New:     func() protocol.Parser { return &Parser{} },
 }
 
@@ -30,6 +30,7 @@ const (
 type Parser struct {
 	Sides [2]half
 	Cause cause
+	Known bool // what was agreed on: the upgrade was seen, or this was joined later and that was noted
 }
 
 // cause is what messages share with the request that opened the connection.
@@ -63,6 +64,7 @@ type message struct {
 // Inherit implements [protocol.Heir]: the upgrade says what was agreed on.
 func (p *Parser) Inherit(_ protocol.Host, c *traffic.Call, _ protocol.Span) {
 	p.Cause = cause{Path: c.Path, TraceID: c.TraceID, SpanID: c.SpanID, Iteration: c.Iteration, Background: c.Background}
+	p.Known = true
 	client, server := &p.Sides[protocol.Client], &p.Sides[protocol.Server]
 	if c.HTTP.ResponseHeadersCut { // by a hole, which may hold frames as well
 		client.Deflate, server.Deflate = inflater{On: true, Lost: true}, inflater{On: true, Lost: true}
@@ -73,8 +75,19 @@ func (p *Parser) Inherit(_ protocol.Host, c *traffic.Call, _ protocol.Span) {
 	p.Cause.GraphQL = graphql.Speaks(c.HTTP.ResponseHeaders)
 }
 
+// join begins in the middle: whether messages are compressed is not known, and where one begins is to be found.
+func (p *Parser) join() {
+	p.Known = true
+	for i := range p.Sides {
+		p.Sides[i] = half{At: atResync, Deflate: inflater{On: true, Lost: true}}
+	}
+}
+
 // Data implements [protocol.Parser].
 func (p *Parser) Data(h protocol.Host, from protocol.Side, v *protocol.View) int {
+	if !p.Known {
+		p.join()
+	}
 	s := &p.Sides[from]
 	used := 0
 	for used < len(v.Data) {
@@ -301,6 +314,9 @@ func (p *Parser) resync(h protocol.Host, from protocol.Side, s *half, v *protoco
 
 // Gap implements [protocol.Parser]: a hole inside a frame does not lose the place.
 func (p *Parser) Gap(h protocol.Host, from protocol.Side, n int64, at protocol.Mark) {
+	if !p.Known {
+		p.join()
+	}
 	s := &p.Sides[from]
 	if s.At == atClosed {
 		return
