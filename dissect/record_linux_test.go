@@ -39,6 +39,9 @@ var children = map[string]func(file string) error{
 	"graphql":        func(file string) error { return recordTo(file, everyGraphQL(file)) },
 	"tlspostgresql":  func(file string) error { return recordTo(file, encryptedPostgreSQL(file)) },
 	"tls":            func(file string) error { return recordTo(file, everyTLS(file)) },
+	"websocket":      func(file string) error { return recordTo(file, everyWebSocket(file)) },
+	"tcp":            func(file string) error { return recordTo(file, troubledTCP("1")) },
+	"tcpnosack":      func(file string) error { return recordTo(file, troubledTCP("0")) },
 	"dissect":        dissectAlone,
 }
 
