@@ -22,13 +22,13 @@ build: agent ## bin/devloop, with the agent for the nodes of clusters in it
 binary:
 	go build -o $(BIN) ./cmd/devloop
 
-# The agent that runs on nodes, embedded by the build tag. Without the tag devloop builds it when it needs it.
+# What runs in clusters, embedded by the build tag. Without the tag devloop builds it when it needs it.
 agent:
 	@mkdir -p $(EMBEDDED)
-	@for arch in amd64 arm64; do \
-		GOOS=linux GOARCH=$$arch CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(EMBEDDED)/devloop-agent-$$arch ./cmd/devloop-agent && \
-		gzip -9nf $(EMBEDDED)/devloop-agent-$$arch || exit 1; \
-	done
+	@for arch in amd64 arm64; do for program in devloop-agent devloop-supervise; do \
+		GOOS=linux GOARCH=$$arch CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(EMBEDDED)/$$program-$$arch ./cmd/$$program && \
+		gzip -9nf $(EMBEDDED)/$$program-$$arch || exit 1; \
+	done; done
 
 devloop: binary rights ## build the example, watch it, judge every save
 	cd $(SHOP) && $(BIN) up

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -21,8 +20,10 @@ import (
 // build is one built service: what a revision maps its name to.
 type build struct {
 	ID   string   // short hash of the program, its arguments and its environment
-	Argv []string // the program first
+	Argv []string // the program first; empty where the service is an image
 	Env  map[string]string
+	// Image that runs the service, in a cluster.
+	Image string
 }
 
 // buildError is a failed build with what the compiler said.
@@ -43,6 +44,7 @@ type builder struct {
 	cfg      *config.Config
 	dir      string            // .devloop/build
 	compiled map[string]string // Go services whose sources are as when their program was compiled
+	env      environment       // where the services run
 }
 
 // build builds the named services: Go services in one run of the compiler where their names allow it.
@@ -124,7 +126,11 @@ func (b *builder) compile(ctx context.Context, names []string) (map[string]strin
 	for _, name := range names {
 		args = append(args, "./"+strings.TrimPrefix(b.mainPackage(name), "./"))
 	}
-	if output, err := b.run(ctx, b.cfg.Dir, nil, "go", args...); err != nil {
+	var target map[string]string
+	if p := b.env.Platform(); p.os != "" {
+		target = map[string]string{"GOOS": p.os, "GOARCH": p.arch, "CGO_ENABLED": "0"} // images have no C library
+	}
+	if output, err := b.run(ctx, b.cfg.Dir, target, "go", args...); err != nil {
 		return nil, &buildError{names, output, err}
 	}
 	programs := map[string]string{}
@@ -178,7 +184,13 @@ func (b *builder) forgetOld(dir, newest string) {
 func (b *builder) command(ctx context.Context, name string) (build, error) {
 	s := b.cfg.Services[name]
 	if s.Command == "" {
-		return build{}, &buildError{[]string{name}, "", errors.New("it has neither go: nor command:, which the local environment needs; dockerfile: and image: are for kind")}
+		ref, err := b.env.Image(ctx, name)
+		if err != nil {
+			return build{}, &buildError{[]string{name}, "", err}
+		}
+		one, err := b.finish(name, ref)
+		one.Argv, one.Image = nil, ref
+		return one, err
 	}
 	dir := filepath.Join(b.cfg.Dir, s.Dir)
 	if s.Build != "" {

@@ -1,6 +1,7 @@
 package devloop
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,12 +10,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"time"
 
 	"github.com/devloop-io/devloop/assertions"
 	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/kindenv"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -73,20 +76,19 @@ func (s *Session) loadChecks() (*assertions.Suite, error) {
 }
 
 // ensureStarted brings environment and capture up, once, and what of the dependencies does not run.
-func (s *Session) ensureStarted(ctx context.Context, say func(string)) (string, error) {
+func (s *Session) ensureStarted(ctx context.Context, where control.Where, say func(string)) (string, error) {
 	s.mu.Lock()
 	env, cfg, known := s.env, s.cfg, s.sources != nil
 	s.mu.Unlock()
-	if where := cfg.Environment.Default; where != "" && where != "local" {
+	if env != nil && where.Environment != "" && where.Environment != env.Name() {
 		return "", failed(control.ExitUsage, traffic.Failure{
-			Phase: "start", What: fmt.Sprintf("environment.default: %s is not in this version of devloop, which runs services locally", where),
-			Hint: "set environment: {default: local} in " + filepath.Base(cfg.Path),
+			Phase: "start", What: fmt.Sprintf("the services run in environment %s, and %s was asked for", env.Name(), where.Environment), Hint: "devloop down",
 		})
 	}
 	detail := ""
 	if env == nil {
 		var err error
-		if env, detail, err = s.makeEnvironment(ctx, cfg); err != nil {
+		if env, detail, err = s.makeEnvironment(ctx, cfg, where, say); err != nil {
 			return "", err
 		}
 		say("environment " + env.Name() + ": " + detail)
@@ -112,15 +114,26 @@ func (s *Session) ensureStarted(ctx context.Context, say func(string)) (string, 
 }
 
 // makeEnvironment makes the environment, and begins to capture. Nothing runs in it yet.
-func (s *Session) makeEnvironment(ctx context.Context, cfg *config.Config) (environment, string, error) {
-	env, err := newLocal(ctx, s.workspace, cfg, s.log)
+func (s *Session) makeEnvironment(ctx context.Context, cfg *config.Config, where control.Where, say func(string)) (environment, string, error) {
+	var env environment
+	var err error
+	switch name := cmp.Or(where.Environment, cfg.Environment.Default, defaultEnvironment()); name {
+	case "local":
+		env, err = newLocal(ctx, s.workspace, cfg, s.log)
+	case kindenv.Kind, kindenv.Cluster:
+		env, err = newInCluster(ctx, name, s.workspace, cfg, where, s.log, say)
+	default:
+		err = failed(control.ExitUsage, traffic.Failure{
+			Phase: "start", What: fmt.Sprintf("there is no environment %q", name), Hint: "environment: {default: local}, kind or cluster, in " + filepath.Base(cfg.Path),
+		})
+	}
 	if err != nil {
 		return nil, "", err
 	}
-	w, err := newWire(env, s.store, int64(cfg.Storage.Ring), s.options, s.log)
+	w, err := newWire(ctx, env, s.store, int64(cfg.Storage.Ring), s.options, s.log)
 	var none *noSource
 	if err != nil && !errors.As(err, &none) {
-		return nil, "", errors.Join(failed(control.ExitEnvironment, traffic.Failure{Phase: "start", What: err.Error(), Hint: "devloop doctor"}), env.Down(ctx))
+		return nil, "", errors.Join(failed(control.ExitEnvironment, traffic.Failure{Phase: "start", What: err.Error(), Hint: "devloop doctor"}), env.Close(ctx))
 	}
 	s.mu.Lock()
 	s.env, s.wire, s.blind, s.follow = env, w, none, true
@@ -131,6 +144,15 @@ func (s *Session) makeEnvironment(ctx context.Context, cfg *config.Config) (envi
 		return env, fmt.Sprintf("%s; %v", mode, none), nil
 	}
 	return env, fmt.Sprintf("%s, capture %s", mode, w.sourceName()), nil
+}
+
+// defaultEnvironment is where services run when nobody says: on this machine where it can keep them apart, because that
+// is fastest, and in kind elsewhere.
+func defaultEnvironment() string {
+	if runtime.GOOS == "linux" {
+		return "local"
+	}
+	return kindenv.Kind
 }
 
 // startFailure tells a process that did not come up from other trouble.
@@ -210,7 +232,7 @@ func (s *Session) identities() []traffic.Identity {
 func (s *Session) builder() *builder {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &builder{cfg: s.cfg, dir: filepath.Join(s.stateDir(), "build"), compiled: maps.Clone(s.compiled)}
+	return &builder{cfg: s.cfg, dir: filepath.Join(s.stateDir(), "build"), compiled: maps.Clone(s.compiled), env: s.env}
 }
 
 // deploy restarts the services whose build is another than the one that runs, in the order of their needs. It returns

@@ -65,6 +65,7 @@ type turn struct {
 	r      *request
 	window *openWindow
 	suite  *assertions.Suite
+	wrong  []string // what did not run the revision
 }
 
 // failure ends an iteration before its verdict, in a way that people can act on.
@@ -103,6 +104,9 @@ func (t *turn) steps(ctx context.Context) error {
 		return exerciseErr
 	}
 	if err := t.phase(ctx, "quiet", t.quiet); err != nil {
+		return err
+	}
+	if err := t.phase(ctx, "verify", t.verify); err != nil {
 		return err
 	}
 	if err := t.phase(ctx, "seal", t.seal); err != nil {
@@ -164,7 +168,7 @@ func (t *turn) known() error {
 }
 
 func (t *turn) start(ctx context.Context) (string, error) {
-	detail, err := t.s.ensureStarted(ctx, func(message string) {
+	detail, err := t.s.ensureStarted(ctx, t.r.Where, func(message string) {
 		t.s.publish(t.r, control.Event{Message: message})
 	})
 	if err != nil {
@@ -287,6 +291,17 @@ func (t *turn) quiet(ctx context.Context) (string, error) {
 	return t.s.wire.quiet(ctx, orDefault(w.Quiet, 50*time.Millisecond), orDefault(w.Drain, 2*time.Second))
 }
 
+// verify asks whether everything still runs the revision that the verdict will speak of.
+func (t *turn) verify(ctx context.Context) (string, error) {
+	wrong, err := t.s.environment().Verify(ctx)
+	if err != nil {
+		wrong = append(wrong, err.Error())
+	}
+	t.wrong = wrong
+	t.s.update(t.it, func() { t.it.Warnings = append(t.it.Warnings, wrong...) })
+	return strings.Join(wrong, "; "), nil
+}
+
 func (t *turn) seal(ctx context.Context) (string, error) {
 	if err := t.s.wire.seal(ctx, t.window, t.it, t.s.identities()); err != nil {
 		return "", failed(control.ExitEnvironment, traffic.Failure{Phase: "seal", What: err.Error(), Hint: sealHint(err)})
@@ -319,6 +334,14 @@ func (t *turn) dissect(ctx context.Context) (string, error) {
 
 func (t *turn) judge(context.Context) (string, error) {
 	t.s.judge(t.it, t.suite, t.window.dissection, t.window.began, t.window.ended, t.r.RunRequest)
+	if len(t.wrong) > 0 && t.it.Verdict == traffic.Pass { // part of the traffic was another revision's, and is not in it
+		t.s.update(t.it, func() {
+			t.it.Verdict = traffic.Inconclusive
+			if !t.r.AllowInconclusive {
+				t.it.ExitCode = graver(t.it.ExitCode, control.ExitInconclusive)
+			}
+		})
+	}
 	return fmt.Sprintf("%d checks", len(t.it.Checks)), nil
 }
 

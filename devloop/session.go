@@ -191,8 +191,18 @@ func writeFile(path string, b []byte) error {
 	return nil
 }
 
-// Close ends the services and the capture and removes what was made for them. Call it after [Session.Run] returned.
+// Close ends the capture and lets go of the services: those that cannot run without devloop end. Call it after
+// [Session.Run] returned.
 func (s *Session) Close(ctx context.Context) error {
+	return s.end(ctx, func(env environment) error { return env.Close(ctx) })
+}
+
+// Down ends the services and the capture and removes what was made for them. Call it after [Session.Run] returned.
+func (s *Session) Down(ctx context.Context, r control.DownRequest) error {
+	return s.end(ctx, func(env environment) error { return env.Down(ctx, r.KeepCluster) })
+}
+
+func (s *Session) end(ctx context.Context, leave func(environment) error) error {
 	s.mu.Lock()
 	env, wire := s.env, s.wire
 	s.env, s.wire, s.blind = nil, nil, nil
@@ -206,7 +216,7 @@ func (s *Session) Close(ctx context.Context) error {
 		}
 	}
 	if env != nil {
-		errs = append(errs, env.Down(ctx))
+		errs = append(errs, leave(env))
 	}
 	return errors.Join(errs...)
 }

@@ -27,7 +27,7 @@ type environment interface {
 	Running() []control.ServiceStatus
 	// Capture opens the best source that works here, or the wanted one. why says why not a better one. failed is told of
 	// what later comes up and cannot be captured.
-	Capture(want string, failed func(error), log *slog.Logger) (s capture.Source, why string, err error)
+	Capture(ctx context.Context, want string, failed func(error), log *slog.Logger) (s capture.Source, why string, err error)
 	// StartDependencies starts what does not run of the dependencies, and returns when all are ready.
 	StartDependencies(ctx context.Context) error
 	// Start runs a build of a service in place of the running one, and returns when it is ready. A service that does not
@@ -40,8 +40,15 @@ type environment interface {
 	Drive(ctx context.Context, d drive) (exitCode int, err error)
 	// Crashes tells of services that end unasked after they had been ready, until the environment is down.
 	Crashes(tell func(crash))
-	// Down stops everything, removes what was made, and checks.
-	Down(ctx context.Context) error
+	// Verify says what does not run the build that it should, such as a pod that came up meanwhile. An iteration's verdict
+	// is about one revision, so it asks before it judges.
+	Verify(ctx context.Context) ([]string, error)
+	// Image makes the image of a service that is one, and puts it where it is to run.
+	Image(ctx context.Context, service string) (ref string, err error)
+	// Close lets go: what can run without devloop goes on. Where nothing can it is Down.
+	Close(ctx context.Context) error
+	// Down stops everything, removes what was made, and checks. A cluster is kept when that is asked for.
+	Down(ctx context.Context, keepCluster bool) error
 }
 
 // platform is an operating system and a processor, as the Go toolchain calls them. The zero value is this machine.

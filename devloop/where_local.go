@@ -58,7 +58,7 @@ func (l local) Running() []control.ServiceStatus {
 
 // Capture listens to the cgroups of the services. Each start of a service is entered before its process runs its first
 // instruction, so that its first packet has a name.
-func (l local) Capture(want string, failed func(error), log *slog.Logger) (capture.Source, string, error) {
+func (l local) Capture(_ context.Context, want string, failed func(error), log *slog.Logger) (capture.Source, string, error) {
 	t := newTargets()
 	source, why, err := openSource(l.Env, t, want, log)
 	if err != nil {
@@ -111,3 +111,17 @@ func (l local) Crashes(tell func(crash)) {
 		tell(crash{x.Service, x.Service + " " + x.How(), x.Tail})
 	}
 }
+
+// Verify has nothing to say: a start of a service is the only one.
+func (l local) Verify(context.Context) ([]string, error) { return nil, nil }
+
+// Image is for clusters.
+func (l local) Image(context.Context, string) (string, error) {
+	return "", errors.New("it has neither go: nor command:, which the local environment needs; dockerfile: and image: are for clusters (devloop run --env kind)")
+}
+
+// Close is Down: processes do not outlive devloop.
+func (l local) Close(ctx context.Context) error { return l.Env.Down(ctx) }
+
+// Down ends all processes and removes their network and cgroups.
+func (l local) Down(ctx context.Context, _ bool) error { return l.Env.Down(ctx) }

@@ -58,10 +58,10 @@ func DissectOptions() dissect.Options { return dissect.Options{Node: nodeName} }
 const followEvery = 100 * time.Millisecond
 
 // newWire begins to capture what the environment runs, with the best source that works here.
-func newWire(env environment, st *store.Store, ringSize int64, o Options, log *slog.Logger) (*wire, error) {
+func newWire(ctx context.Context, env environment, st *store.Store, ringSize int64, o Options, log *slog.Logger) (*wire, error) {
 	w := &wire{store: st, log: log, done: make(chan struct{})}
 	var err error
-	if w.source, w.why, err = env.Capture(o.Source, func(err error) { w.failed.Store(&err) }, log); err != nil {
+	if w.source, w.why, err = env.Capture(ctx, o.Source, func(err error) { w.failed.Store(&err) }, log); err != nil {
 		return nil, err
 	}
 	if o.Wrap != nil {
@@ -75,9 +75,9 @@ func newWire(env environment, st *store.Store, ringSize int64, o Options, log *s
 	}
 	w.keys = newKeyLog(env)
 	w.follower = newFollower(w.recorder, resolver(env), w.keys)
-	ctx, cancel := context.WithCancel(context.Background())
+	running, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
-	go w.record(ctx)
+	go w.record(running)
 	return w, nil
 }
 

@@ -2,10 +2,12 @@ package kindenv
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"sync"
@@ -170,6 +172,24 @@ func (d *door) pass(here net.Conn) {
 	_, _ = io.Copy(here, there)
 	here.Close()
 	<-done
+}
+
+// throughDoor says of a packet that it came through the forward into the exercise's pod: the node's runtime connects to
+// the proxy within the pod's own loopback, and what is said there the proxy says again to the services.
+func throughDoor(p *traffic.Packet, ifc *traffic.Interface) bool {
+	if ifc.Workload == nil || ifc.Workload.Kind != traffic.KindExercise {
+		return false
+	}
+	var ports []byte
+	switch b := p.Data; {
+	case len(b) >= 20 && b[0]>>4 == 4 && b[9] == 6 && b[12] == 127:
+		if head := int(b[0]&15) * 4; len(b) >= head+4 {
+			ports = b[head:]
+		}
+	case len(b) >= 44 && b[0]>>4 == 6 && b[6] == 6 && netip.AddrFrom16([16]byte(b[8:24])).IsLoopback():
+		ports = b[40:]
+	}
+	return ports != nil && (binary.BigEndian.Uint16(ports) == doorPort || binary.BigEndian.Uint16(ports[2:]) == doorPort)
 }
 
 // Close ends the way in.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -65,6 +66,7 @@ type Env struct {
 	nodes    *nodes // capture; nil before
 	door     *door  // into the cluster; nil before
 	services map[string]*service
+	watched  map[string]bool // containers, by pod UID and name
 	warnings []string
 	closed   bool
 }
@@ -121,7 +123,7 @@ func New(ctx context.Context, o Options) (*Env, error) {
 		o.Say = func(string) {}
 	}
 	quiet(o.Log)
-	e := &Env{o: o, services: map[string]*service{}, crashed: make(chan Crash, 64)}
+	e := &Env{o: o, services: map[string]*service{}, watched: map[string]bool{}, crashed: make(chan Crash, 64)}
 	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := e.attach(ctx); err != nil {
 		e.stop()
@@ -161,7 +163,7 @@ func (e *Env) attach(ctx context.Context) error {
 	for name, s := range e.o.Config.Services {
 		outside[name] = s.Outside
 	}
-	e.ids, err = identity.Watch(e.ctx, identity.Options{Client: e.client, Workspace: e.o.Hash, Outside: outside})
+	e.ids, err = identity.Watch(e.ctx, identity.Options{Client: e.client, Workspace: e.o.Hash, Namespace: e.Namespace(), Outside: outside})
 	return err
 }
 
@@ -271,6 +273,12 @@ func (e *Env) warn(format string, args ...any) {
 // Identities says whose addresses are and were.
 func (e *Env) Identities() []traffic.Identity { return e.ids.Identities() }
 
+// Resolve says whose an address was at a time, in Unix nanoseconds.
+func (e *Env) Resolve(ip netip.Addr, at int64) (traffic.Workload, bool) { return e.ids.Resolve(ip, at) }
+
+// Events are what happened in the namespace and to the nodes in a span of time, in Unix nanoseconds.
+func (e *Env) Events(from, to int64) []traffic.ClusterEvent { return e.ids.Events(from, to) }
+
 // Crashes tells of services that ended unasked after they had been ready. It is closed by Close.
 func (e *Env) Crashes() <-chan Crash { return e.crashed }
 
@@ -298,18 +306,18 @@ func (e *Env) Close(context.Context) error {
 }
 
 // Down removes everything of the workspace from the cluster and checks that it is gone; the cluster too, where devloop
-// made it for this workspace and nobody else uses it.
-func (e *Env) Down(ctx context.Context) error {
+// made it for this workspace, nobody else uses it, and it is not to be kept.
+func (e *Env) Down(ctx context.Context, keepCluster bool) error {
 	if err := e.Close(ctx); err != nil {
 		e.o.Log.Warn("the cluster was not let go of well", "err", err)
 	}
-	_, err := Clean(ctx, e.o.Workspace, e.o.StateDir)
+	_, err := Clean(ctx, e.o.Workspace, e.o.StateDir, keepCluster)
 	return err
 }
 
 // Clean removes what a workspace has in the cluster that its state file names. It returns what it removed, in words; a
 // workspace that never had any is fine.
-func Clean(ctx context.Context, workspace, stateDir string) ([]string, error) {
+func Clean(ctx context.Context, workspace, stateDir string, keepCluster bool) ([]string, error) {
 	if stateDir == "" {
 		stateDir = filepath.Join(workspace, ".devloop")
 	}
@@ -322,7 +330,8 @@ func Clean(ctx context.Context, workspace, stateDir string) ([]string, error) {
 	}
 	var removed []string
 	if st.Where == Kind {
-		if removed, err = cleanKind(ctx, st); err != nil {
+		removed, err = cleanKind(ctx, st, keepCluster)
+		if err != nil || keepCluster && st.Made {
 			return removed, err
 		}
 		return removed, forgetState(stateDir)
@@ -338,7 +347,7 @@ func Clean(ctx context.Context, workspace, stateDir string) ([]string, error) {
 	return removed, forgetState(stateDir)
 }
 
-func cleanKind(ctx context.Context, st state) ([]string, error) {
+func cleanKind(ctx context.Context, st state, keepCluster bool) ([]string, error) {
 	home, err := cluster.Home()
 	if err != nil {
 		return nil, err
@@ -353,7 +362,7 @@ func cleanKind(ctx context.Context, st state) ([]string, error) {
 		}
 		return nil, err
 	}
-	if st.Made {
+	if st.Made && !keepCluster {
 		others, err := workspaces(ctx, c, st.Hash)
 		if err != nil {
 			return nil, err
@@ -362,7 +371,15 @@ func cleanKind(ctx context.Context, st state) ([]string, error) {
 			return []string{"cluster " + st.Cluster}, home.Delete(ctx, st.Cluster, false)
 		}
 	}
-	return remove(ctx, c, st.Hash)
+	removed, err := remove(ctx, c, st.Hash)
+	if err != nil || !c.Ours {
+		return removed, err
+	}
+	client, err := c.Client()
+	if err != nil {
+		return removed, err
+	}
+	return removed, coreDNS(ctx, client, st.Hash, nil)
 }
 
 func remove(ctx context.Context, c *cluster.Cluster, hash string) ([]string, error) {

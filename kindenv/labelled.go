@@ -14,6 +14,7 @@ import (
 // the nodes' sources know one interface of it; here every build has one of its own.
 type labelled struct {
 	capture.Source
+	skip func(*traffic.Packet, *traffic.Interface) bool // packets that are nobody's traffic
 
 	mu     sync.Mutex
 	builds map[container]string // what runs now
@@ -32,13 +33,20 @@ type part struct {
 	end    *traffic.Interface
 }
 
-func newLabelled(s capture.Source) *labelled {
-	return &labelled{Source: s, builds: map[container]string{}}
+func newLabelled(s capture.Source, skip func(*traffic.Packet, *traffic.Interface) bool) *labelled {
+	return &labelled{Source: s, skip: skip, builds: map[container]string{}}
 }
 
 // Run delivers packets under our numbers.
 func (l *labelled) Run(ctx context.Context, emit func(*traffic.Packet)) error {
+	var theirs []traffic.Interface
 	return l.Source.Run(ctx, func(p *traffic.Packet) {
+		if p.Interface >= len(theirs) {
+			theirs = l.Source.Interfaces()
+		}
+		if l.skip != nil && p.Interface < len(theirs) && l.skip(p, &theirs[p.Interface]) {
+			return
+		}
 		p.Interface = l.number(p.Interface)
 		emit(p)
 	})

@@ -73,7 +73,7 @@ func (e *Env) Capture(ctx context.Context, failed func(error)) (_ capture.Source
 			why = fmt.Sprintf("node %s captures with %s: %s", p.Spec.NodeName, h.Source, h.Degraded)
 		}
 	}
-	n.source = newLabelled(agent.Merge(all...))
+	n.source = newLabelled(agent.Merge(all...), throughDoor)
 	if _, err := n.retarget(ctx); err != nil {
 		return nil, "", err
 	}

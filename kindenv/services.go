@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -16,14 +17,16 @@ import (
 	"github.com/devloop-io/devloop/internal/supervise"
 	"github.com/devloop-io/devloop/kindenv/deploy"
 	"github.com/devloop-io/devloop/kindenv/fastpath"
+	"github.com/devloop-io/devloop/kindenv/image"
 	"github.com/devloop-io/devloop/traffic"
 )
 
 // service is one of devloop.yaml's that was started.
 type service struct {
 	build   Build
-	program *fastpath.Program // nil where it is an image
-	pushed  map[string]bool   // by pod UID
+	program *fastpath.Program          // nil where it is an image
+	pushed  map[string]bool            // by pod UID
+	said    map[string]supervise.Event // what the supervisor said last, by pod UID
 }
 
 const (
@@ -92,7 +95,7 @@ func (e *Env) makePlan(ctx context.Context) error {
 		}
 	}
 	e.plan, err = deploy.New(deploy.Options{
-		Config: cfg, Namespace: e.Namespace(), Workspace: e.o.Hash, Supervisor: supervisor, Manifests: cfg.Environment.Kind.Manifests, Images: images,
+		Config: cfg, Namespace: e.Namespace(), Workspace: e.o.Hash, Supervisor: supervisor, Manifests: cfg.Environment.Manifests(e.o.Where), Images: images,
 	})
 	return err
 }
@@ -113,6 +116,10 @@ func (e *Env) Start(ctx context.Context, name string, b Build) error {
 func (e *Env) start(ctx context.Context, s deploy.Service, b Build) error {
 	running, cancel := context.WithTimeout(ctx, runningBound)
 	defer cancel()
+	var err error
+	if b.Env, err = e.expand(s.Name, b.Env); err != nil {
+		return err
+	}
 	object := e.plan.Workload(s)
 	if !s.Fast {
 		object = deploy.WithImage(object, s, b.Image, b.Env, b.ID)
@@ -120,7 +127,7 @@ func (e *Env) start(ctx context.Context, s deploy.Service, b Build) error {
 	if _, err := e.deployer.Apply(running, []*unstructured.Unstructured{object}); err != nil {
 		return err
 	}
-	run := &service{build: b, pushed: map[string]bool{}}
+	run := &service{build: b, pushed: map[string]bool{}, said: map[string]supervise.Event{}}
 	if s.Fast {
 		p, err := e.program(s, b)
 		if err != nil {
@@ -132,7 +139,6 @@ func (e *Env) start(ctx context.Context, s deploy.Service, b Build) error {
 	e.services[s.Name] = run
 	e.mu.Unlock()
 	var pods []corev1.Pod
-	var err error
 	if s.Fast {
 		if pods, err = e.deployer.WaitRunning(running, e.plan, s); err != nil {
 			return err
@@ -205,7 +211,7 @@ func (e *Env) push(ctx context.Context, s deploy.Service, run *service, pods []c
 
 func (e *Env) pushOne(ctx context.Context, s deploy.Service, run *service, pod *corev1.Pod) error {
 	to := inPod(pod, s)
-	_, err := e.fast.Push(ctx, to, *run.program, func(ctx context.Context) error {
+	started, err := e.fast.Push(ctx, to, *run.program, func(ctx context.Context) error {
 		e.mu.Lock()
 		n := e.nodes
 		e.mu.Unlock()
@@ -221,11 +227,12 @@ func (e *Env) pushOne(ctx context.Context, s deploy.Service, run *service, pod *
 		return e.notStarted(ctx, s, pod, err)
 	}
 	e.mu.Lock()
-	first := !run.pushed[string(pod.UID)]
-	run.pushed[string(pod.UID)] = true
+	run.pushed[string(pod.UID)], run.said[string(pod.UID)] = true, started
+	first := !e.watched[to.UID+"/"+to.Name]
+	e.watched[to.UID+"/"+to.Name] = true
 	e.mu.Unlock()
 	if first {
-		e.watch(s, run, to)
+		e.watch(s, to)
 	}
 	return nil
 }
@@ -318,17 +325,16 @@ func startError(err error) error {
 	return err
 }
 
-// watch tells when the program of a container ends by itself.
-func (e *Env) watch(s deploy.Service, run *service, in fastpath.Container) {
+// watch follows what the supervisor of a container says, while its pod is there.
+func (e *Env) watch(s deploy.Service, in fastpath.Container) {
 	e.follow.Go(func() {
+		defer func() {
+			e.mu.Lock()
+			delete(e.watched, in.UID+"/"+in.Name)
+			e.mu.Unlock()
+		}()
 		for e.ctx.Err() == nil {
-			err := e.fast.Watch(e.ctx, in, func(ev supervise.Event) {
-				if ev.Phase != supervise.PhaseExited {
-					return
-				}
-				tail, _ := e.deployer.Log(e.ctx, in.Namespace, in.Pod, in.Name, false) // none is fine
-				e.crash(Crash{Service: s.Name, What: fmt.Sprintf("%s in pod %s %s", s.Name, in.Pod, ev.How()), Tail: tail})
-			})
+			err := e.fast.Watch(e.ctx, in, func(ev supervise.Event) { e.heard(s, in, ev) })
 			if e.ctx.Err() != nil || !e.there(in) {
 				return
 			}
@@ -339,6 +345,22 @@ func (e *Env) watch(s deploy.Service, run *service, in fastpath.Container) {
 			}
 		}
 	})
+}
+
+// heard notes what a supervisor said, and tells when a program ended that had been asked to run.
+func (e *Env) heard(s deploy.Service, in fastpath.Container, ev supervise.Event) {
+	e.mu.Lock()
+	run := e.services[s.Name]
+	again := run != nil && run.said[in.UID] == ev
+	if run != nil {
+		run.said[in.UID] = ev
+	}
+	e.mu.Unlock()
+	if ev.Phase != supervise.PhaseExited || again || run == nil || ev.Build != run.build.ID {
+		return
+	}
+	tail, _ := e.deployer.Log(e.ctx, in.Namespace, in.Pod, in.Name, false) // none is fine
+	e.crash(Crash{Service: s.Name, What: fmt.Sprintf("%s in pod %s %s", s.Name, in.Pod, ev.How()), Tail: tail})
 }
 
 // crash tells of a crash unless nobody listens.
@@ -355,10 +377,11 @@ func (e *Env) there(in fastpath.Container) bool {
 	return slices.ContainsFunc(e.ids.Pods(), func(p *corev1.Pod) bool { return string(p.UID) == in.UID && p.DeletionTimestamp == nil })
 }
 
-// Verify asks every pod of every service whose program is pushed which build it runs, pushes to pods that came anew, and
-// says which were not of their service's build until then: what they answered meanwhile is not of this revision.
+// Verify says which pods of services whose program is pushed do not run their service's build: what they answered is not
+// of this revision. To pods that came anew it is pushed, so that the next revision has them.
 func (e *Env) Verify(ctx context.Context) ([]string, error) {
 	var found []string
+	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(e.plan.Services)) {
 		s := e.plan.Services[name]
 		e.mu.Lock()
@@ -372,18 +395,77 @@ func (e *Env) Verify(ctx context.Context) ([]string, error) {
 			return found, err
 		}
 		for _, pod := range pods {
-			now, err := e.fast.Now(ctx, inPod(&pod, s))
+			e.mu.Lock()
+			said, pushed := run.said[string(pod.UID)], run.pushed[string(pod.UID)]
+			e.mu.Unlock()
 			switch {
-			case err != nil:
-				found = append(found, fmt.Sprintf("pod %s of %s does not say which build it runs: %v", pod.Name, name, err))
-			case now.Phase == supervise.PhaseExited:
-				found = append(found, fmt.Sprintf("pod %s of %s does not run: build %s %s", pod.Name, name, now.Build, now.How()))
-			case now.Build != run.build.ID:
-				found = append(found, fmt.Sprintf("pod %s of %s came up during the iteration and does not run build %s", pod.Name, name, run.build.ID))
+			case !pushed:
+				found = append(found, fmt.Sprintf("pod %s of %s came up meanwhile, without build %s", pod.Name, name, run.build.ID))
+				errs = append(errs, e.renew(ctx, s, run))
+			case said.Phase == supervise.PhaseExited:
+				found = append(found, fmt.Sprintf("the program in pod %s of %s %s", pod.Name, name, said.How()))
+			case said.Build != run.build.ID:
+				found = append(found, fmt.Sprintf("pod %s of %s runs build %q, and not %s", pod.Name, name, said.Build, run.build.ID))
 			}
 		}
 	}
-	return found, nil
+	return found, errors.Join(errs...)
+}
+
+// renew pushes to the pods of a service that have not been pushed to.
+func (e *Env) renew(ctx context.Context, s deploy.Service, run *service) error {
+	ctx, cancel := context.WithTimeout(ctx, runningBound)
+	defer cancel()
+	pods, err := e.deployer.WaitRunning(ctx, e.plan, s)
+	if err != nil {
+		return startError(err)
+	}
+	e.mu.Lock()
+	pods = slices.DeleteFunc(pods, func(p corev1.Pod) bool { return run.pushed[string(p.UID)] })
+	e.mu.Unlock()
+	return e.push(ctx, s, run, pods)
+}
+
+// Image makes the image of a service with dockerfile: and puts it into the nodes; that of one with image: is put there when
+// this machine's engine has it, and pulled by the cluster otherwise. It returns the image's name.
+func (e *Env) Image(ctx context.Context, name string) (string, error) {
+	s := e.o.Config.Services[name]
+	switch {
+	case s.Dockerfile != "":
+		return e.buildImage(ctx, name, s)
+	case s.Image == "":
+		return "", errors.New("it has none of go:, dockerfile: and image:, one of which it needs in a cluster")
+	case e.o.Where != Kind:
+		return s.Image, nil
+	}
+	img, err := image.FromEngine(ctx, s.Image)
+	if err != nil {
+		e.o.Log.Debug("the engine does not have an image; the cluster pulls it", "image", s.Image, "err", err)
+		return s.Image, nil
+	}
+	defer img.Close()
+	_, err = image.Load(ctx, e.cluster, img)
+	return s.Image, err
+}
+
+func (e *Env) buildImage(ctx context.Context, name string, s config.Service) (string, error) {
+	if e.o.Where != Kind {
+		return "", errors.New("a dockerfile: can be built for kind clusters only; push its image to a registry, and name it as image:")
+	}
+	file := filepath.Join(e.o.Workspace, s.Dockerfile)
+	draft := deploy.ImagePrefix + name + ":draft"
+	img, err := image.BuildDockerfile(ctx, image.DockerSpec{Name: draft, Dir: filepath.Join(e.o.Workspace, s.Dir), File: file, Arch: e.arch})
+	if err != nil {
+		return "", err
+	}
+	defer img.Close()
+	ref := deploy.ImagePrefix + name + ":" + digestTag(img.Digest)
+	named, err := img.As(ref)
+	if err != nil {
+		return "", err
+	}
+	_, err = image.Load(ctx, e.cluster, named)
+	return ref, err
 }
 
 // Running lists services and dependencies with their pods.

@@ -54,14 +54,14 @@ func connectWorkspace(ctx context.Context, workspace string, say func(string, ..
 	switch {
 	case err == nil && st.Version == buildinfo.ID() && st.Running && st.Source == "none" && devloop.Doctor().Source != "none":
 		say("capture works now; the daemon, which began without it, is replaced")
-		if err := takeDown(ctx, c, workspace); err != nil {
+		if err := takeDown(ctx, c, workspace, control.DownRequest{Leave: true}); err != nil {
 			return nil, false, err
 		}
 	case err == nil && st.Version == buildinfo.ID():
 		return c, !st.Running && st.Current == nil, nil
 	case err == nil:
 		say("the daemon is of another build of devloop; it is replaced")
-		if err := takeDown(ctx, c, workspace); err != nil {
+		if err := takeDown(ctx, c, workspace, control.DownRequest{Leave: true}); err != nil {
 			return nil, false, err
 		}
 	case !errors.Is(err, control.ErrNoDaemon):
@@ -75,8 +75,8 @@ func connectWorkspace(ctx context.Context, workspace string, say func(string, ..
 }
 
 // takeDown takes the workspace's services and its daemon down, and returns when the daemon has ended.
-func takeDown(ctx context.Context, c *control.Client, workspace string) error {
-	if err := c.Down(ctx); err != nil && !errors.Is(err, control.ErrNoDaemon) {
+func takeDown(ctx context.Context, c *control.Client, workspace string, request control.DownRequest) error {
+	if err := c.Down(ctx, request); err != nil && !errors.Is(err, control.ErrNoDaemon) {
 		return err
 	}
 	return daemon.Ended(ctx, workspace)

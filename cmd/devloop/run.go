@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/devloop-io/devloop/internal/control"
 	"github.com/devloop-io/devloop/traffic"
@@ -24,7 +25,7 @@ func runVerb(r *root) *cobra.Command {
 		Long: `run builds and restarts what changed, drives the services, and judges what they said to each other.
 
 With a command after --, that command drives them instead of an exercise of devloop.yaml. It runs in a network
-namespace where the services' names resolve. run then exits with the command's own code when that is not zero and no
+namespace where the services' names resolve; in a cluster, on this machine with a proxy into the cluster (ALL_PROXY). run then exits with the command's own code when that is not zero and no
 check says anything graver, else with the code of the verdict.
 
 The services keep running afterwards, which makes the next run fast; --down ends them.`,
@@ -51,8 +52,16 @@ The services keep running afterwards, which makes the next run fast; --down ends
 	f.StringVar(&request.Until, "until", "verdict", "stop after build, deploy, exercise or verdict")
 	f.StringSliceVar(&request.Checks, "check", nil, "judge these checks only (names or globs)")
 	f.BoolVar(&request.AllowInconclusive, "allow-inconclusive", false, "exit 0 where a check could not be decided, and say so")
-	f.BoolVar(&down, "down", false, "end the services afterwards")
+	f.BoolVar(&down, "down", false, "end the services afterwards; a cluster stays until devloop down")
+	whereFlags(f, &request.Where)
 	return c
+}
+
+// whereFlags say where the services shall run.
+func whereFlags(f *pflag.FlagSet, w *control.Where) {
+	f.StringVar(&w.Environment, "env", "", "local, kind or cluster, instead of what devloop.yaml says")
+	f.StringVar(&w.NodeImage, "node-image", "", "image of the nodes of a kind cluster that is made")
+	f.IntVar(&w.Nodes, "nodes", 0, "number of nodes of a kind cluster that is made")
 }
 
 // runOnce runs one iteration and tells of it.
@@ -84,7 +93,7 @@ func (r *root) endServices(ctx context.Context, c *control.Client) error {
 	}
 	workspace, err := r.findWorkspace()
 	if err == nil {
-		err = takeDown(context.WithoutCancel(ctx), c, workspace)
+		err = takeDown(context.WithoutCancel(ctx), c, workspace, control.DownRequest{KeepCluster: true})
 	}
 	if err != nil && ctx.Err() != nil { // main reports the interrupt only
 		fmt.Fprintln(r.err, "error:", err)

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 
 	"github.com/spf13/cobra"
 
 	"github.com/devloop-io/devloop/internal/control"
 	"github.com/devloop-io/devloop/internal/daemon"
+	"github.com/devloop-io/devloop/kindenv"
 	"github.com/devloop-io/devloop/localenv"
 )
 
@@ -62,8 +64,12 @@ func waitVerb(r *root) *cobra.Command {
 
 // downVerb ends everything and verifies it.
 func downVerb(r *root) *cobra.Command {
-	return &cobra.Command{
+	var request control.DownRequest
+	c := &cobra.Command{
 		Use: "down", Short: "End the services, remove what was made for them, and verify it", Args: cobra.NoArgs,
+		Long: `down ends the services and the daemon and removes what was made for them: processes, networks, and in a cluster every
+object with the workspace's label. A kind cluster that devloop made for this workspace goes too, unless another
+workspace uses it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := r.bounded(cmd.Context())
 			defer cancel()
@@ -73,28 +79,37 @@ func downVerb(r *root) *cobra.Command {
 			}
 			c, _, err := dialWorkspace(ctx, workspace)
 			if err == nil {
-				if err := takeDown(ctx, c, workspace); err != nil {
+				if err := takeDown(ctx, c, workspace, request); err != nil {
 					return timedOut(ctx, err)
 				}
-				r.say("down: nothing is left")
-				return nil
-			}
-			if !errors.Is(err, control.ErrNoDaemon) {
+			} else if !errors.Is(err, control.ErrNoDaemon) {
 				return err
 			}
-			// No daemon, or one that is ending: one that was killed may have left its services behind.
+			// What there is without a daemon, or with one that is ending: one that was killed may have left its services
+			// behind, and one that ended for want of work leaves those in a cluster running.
 			if err := daemon.Ended(ctx, workspace); err != nil {
 				return timedOut(ctx, err)
 			}
-			removed, err := localenv.Clean(ctx, workspace, "")
-			if err != nil {
-				return &control.Error{What: err.Error(), Hint: "sudo devloop down", Exit: control.ExitEnvironment}
-			}
-			for _, what := range removed {
-				r.say("removed %s", what)
-			}
-			r.say("down: nothing is left")
-			return nil
+			return r.clean(ctx, workspace, request.KeepCluster)
 		},
 	}
+	c.Flags().BoolVar(&request.KeepCluster, "keep-cluster", false, "leave a kind cluster that devloop made, without what was deployed to it")
+	return c
+}
+
+// clean removes what no daemon looks after.
+func (r *root) clean(ctx context.Context, workspace string, keepCluster bool) error {
+	removed, err := localenv.Clean(ctx, workspace, "")
+	if err != nil {
+		return &control.Error{What: err.Error(), Hint: "sudo devloop down", Exit: control.ExitEnvironment}
+	}
+	pods, err := kindenv.Clean(ctx, workspace, "", keepCluster)
+	if err != nil {
+		return &control.Error{What: err.Error(), Hint: "devloop down again", Exit: control.ExitEnvironment}
+	}
+	for _, what := range append(removed, pods...) {
+		r.say("removed %s", what)
+	}
+	r.say("down: nothing is left")
+	return nil
 }

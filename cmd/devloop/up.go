@@ -11,7 +11,10 @@ import (
 
 // upVerb is the loop: it stays and tells of every iteration.
 func upVerb(r *root) *cobra.Command {
-	var detach bool
+	var (
+		detach bool
+		where  control.Where
+	)
 	c := &cobra.Command{
 		Use:   "up",
 		Short: "Start the loop: every save is built, exercised, captured and judged",
@@ -21,14 +24,15 @@ Ctrl-C ends the services when this command started them; --detach leaves at once
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := r.bounded(cmd.Context())
 			defer cancel()
-			return r.up(ctx, detach)
+			return r.up(ctx, detach, where)
 		},
 	}
 	c.Flags().BoolVar(&detach, "detach", false, "return after the first verdict; the loop goes on")
+	whereFlags(c.Flags(), &where)
 	return c
 }
 
-func (r *root) up(ctx context.Context, detach bool) error {
+func (r *root) up(ctx context.Context, detach bool, where control.Where) error {
 	c, idle, err := r.connect(ctx)
 	if err != nil {
 		return err
@@ -49,7 +53,7 @@ func (r *root) up(ctx context.Context, detach bool) error {
 		defer func() { _ = c.Follow(context.WithoutCancel(ctx), false) }() // a daemon that ended does not follow
 	}
 	p := &progress{r: r}
-	first, err := c.Run(ctx, control.RunRequest{}, p.event)
+	first, err := c.Run(ctx, control.RunRequest{Where: where}, p.event)
 	if err != nil {
 		return timedOut(ctx, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"sync"
@@ -26,6 +27,9 @@ const (
 	IterationHeader  = "Devloop-Iteration"
 	IterationBaggage = "devloop.iteration"
 )
+
+// ProxyVariable names the environment variable with the proxy through which the services are reached, as a URL.
+const ProxyVariable = "DEVLOOP_PROXY"
 
 const (
 	defaultTimeout        = 2 * time.Minute
@@ -86,8 +90,18 @@ func newClient(e config.Exercise) *http.Client {
 		}
 	}
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.Proxy, t.MaxIdleConnsPerHost, t.MaxIdleConns = nil, busiest, 0
+	t.Proxy, t.MaxIdleConnsPerHost, t.MaxIdleConns = proxy(os.Getenv(ProxyVariable)), busiest, 0
 	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// proxy is the way into the services' network where this process is not in it. The proxies of the machine's own
+// environment are for other addresses.
+func proxy(address string) func(*http.Request) (*url.URL, error) {
+	if address == "" {
+		return nil
+	}
+	u, err := url.Parse(address)
+	return func(*http.Request) (*url.URL, error) { return u, err }
 }
 
 func (r *runner) step(ctx context.Context, s config.Step) (traffic.StepResult, error) {

@@ -1,6 +1,7 @@
-// Package agentbin has the program of the node's agent, devloop-agent, for Linux on amd64 and arm64. `make build` embeds
-// both (build tag embedagent, files in embedded/ that are not committed); any other build makes them when they are asked
-// for, with the local Go toolchain, so that a clean clone builds with `go build` and never embeds an agent that is old.
+// Package agentbin has the programs that devloop puts into clusters, for Linux on amd64 and arm64: the nodes' agent and the
+// containers' supervisor. `make build` embeds them (build tag embedagent, files in embedded/ that are not committed); any
+// other build makes them when they are asked for, with the local Go toolchain, so that a clean clone builds with
+// `go build` and never embeds a program that is old.
 package agentbin
 
 import (
@@ -18,44 +19,49 @@ import (
 	"strings"
 )
 
+// The programs, which are commands of this module.
 const (
-	module  = "github.com/devloop-io/devloop"
-	command = module + "/cmd/devloop-agent"
-	hint    = "run `make build`, which embeds it, install Go, or name an image with environment.cluster.agentImage"
+	Agent      = "devloop-agent"
+	Supervisor = "devloop-supervise"
 )
 
-// Binary is the agent's program for a processor, amd64 or arm64.
-func Binary(ctx context.Context, arch string) ([]byte, error) {
+const (
+	module = "github.com/devloop-io/devloop"
+	hint   = "run `make build`, which embeds it, install Go, or name an image with environment.cluster.agentImage"
+)
+
+// Binary is a program for a processor, amd64 or arm64.
+func Binary(ctx context.Context, name, arch string) ([]byte, error) {
 	if arch != "amd64" && arch != "arm64" {
-		return nil, fmt.Errorf("find the agent for linux/%s: there is one for amd64 and one for arm64", arch)
+		return nil, fmt.Errorf("find %s for linux/%s: there is one for amd64 and one for arm64", name, arch)
 	}
-	if packed := embedded[arch]; packed != nil {
+	if packed := packed(name, arch); packed != nil {
 		return unpack(packed)
 	}
-	b, err := build(ctx, arch)
+	b, err := build(ctx, name, arch)
 	if err != nil {
-		return nil, fmt.Errorf("build the agent for linux/%s: %w; %s", arch, err, hint)
+		return nil, fmt.Errorf("build %s for linux/%s: %w; %s", name, arch, err, hint)
 	}
 	return b, nil
 }
 
 // Embedded says whether [Binary] needs no toolchain.
-func Embedded() bool { return len(embedded) > 0 }
+func Embedded() bool { return packed(Agent, "amd64") != nil }
 
 func unpack(packed []byte) ([]byte, error) {
 	z, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
-		return nil, fmt.Errorf("unpack the agent: %w", err)
+		return nil, fmt.Errorf("unpack an embedded program: %w", err)
 	}
 	b, err := io.ReadAll(z)
 	if err != nil {
-		return nil, fmt.Errorf("unpack the agent: %w", err)
+		return nil, fmt.Errorf("unpack an embedded program: %w", err)
 	}
 	return b, nil
 }
 
-// build makes the agent from the source that this program was built from, or from the released module of its version.
-func build(ctx context.Context, arch string) ([]byte, error) {
+// build makes a program from the source that this program was built from, or from the released module of its version.
+func build(ctx context.Context, name, arch string) ([]byte, error) {
 	goTool, err := exec.LookPath("go")
 	if err != nil {
 		return nil, errors.New("there is no Go toolchain on the PATH")
@@ -65,8 +71,8 @@ func build(ctx context.Context, arch string) ([]byte, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	out := filepath.Join(dir, "devloop-agent")
-	cmd := exec.CommandContext(ctx, goTool, "build", "-trimpath", "-ldflags", "-s -w", "-o", out, command)
+	out := filepath.Join(dir, name)
+	cmd := exec.CommandContext(ctx, goTool, "build", "-trimpath", "-ldflags", "-s -w", "-o", out, module+"/cmd/"+name)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
 	if cmd.Dir = sources(); cmd.Dir == "" {
 		if cmd.Dir, err = released(dir); err != nil {

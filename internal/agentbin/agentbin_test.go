@@ -13,7 +13,7 @@ func TestBinaryIsStaticAndOfItsProcessor(t *testing.T) {
 	t.Parallel()
 	testenv.NeedsFull(t) // compiles the standard library for both
 	for arch, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
-		b, err := agentbin.Binary(t.Context(), arch)
+		b, err := agentbin.Binary(t.Context(), agentbin.Agent, arch)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -26,7 +26,7 @@ func TestBinaryIsStaticAndOfItsProcessor(t *testing.T) {
 		}
 		t.Logf("%s: %.1f MiB", arch, float64(len(b))/(1<<20))
 	}
-	if _, err := agentbin.Binary(t.Context(), "riscv64"); err == nil {
+	if _, err := agentbin.Binary(t.Context(), agentbin.Agent, "riscv64"); err == nil {
 		t.Error("there is an agent for riscv64")
 	}
 }

@@ -2,14 +2,18 @@
 
 package agentbin
 
-import _ "embed"
+import "embed"
 
 // Made by `make build`.
-var (
-	//go:embed embedded/devloop-agent-amd64.gz
-	amd64 []byte
-	//go:embed embedded/devloop-agent-arm64.gz
-	arm64 []byte
-)
+//
+//go:embed embedded/*.gz
+var embedded embed.FS
 
-var embedded = map[string][]byte{"amd64": amd64, "arm64": arm64}
+// packed is an embedded program, nil when there is none.
+func packed(name, arch string) []byte {
+	b, err := embedded.ReadFile("embedded/" + name + "-" + arch + ".gz")
+	if err != nil {
+		return nil
+	}
+	return b
+}

@@ -102,8 +102,8 @@ func (c *Client) Doctor(ctx context.Context) (*DoctorAnswer, error) {
 }
 
 // Down stops the services, removes what was made for them, verifies it, and ends the daemon.
-func (c *Client) Down(ctx context.Context) error {
-	_, err := ask[struct{}](ctx, c, "down", struct{}{}, nil)
+func (c *Client) Down(ctx context.Context, r DownRequest) error {
+	_, err := ask[struct{}](ctx, c, "down", r, nil)
 	return err
 }
 

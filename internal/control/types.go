@@ -71,6 +71,7 @@ type ServiceStatus struct {
 	Build   string         `json:"build,omitempty"`   //
 	PID     int            `json:"pid,omitempty"`     //
 	IP      string         `json:"ip,omitempty"`      //
+	Pods    []string       `json:"pods,omitempty"`    // in a cluster
 	Ports   map[string]int `json:"ports,omitempty"`   //
 	Log     string         `json:"log,omitempty"`     // file
 	Outside bool           `json:"outside,omitempty"` //
@@ -87,6 +88,20 @@ type RunRequest struct {
 	Env               []string `json:"env,omitempty"`      // for the command, beyond the daemon's own
 	Checks            []string `json:"checks,omitempty"`   // names or globs of checks to judge; all by default
 	AllowInconclusive bool     `json:"allow_inconclusive,omitempty"`
+	Where             Where    `json:"where,omitzero"`
+}
+
+// Where says where the services shall run, instead of what devloop.yaml says. It counts when nothing runs yet.
+type Where struct {
+	Environment string `json:"environment,omitempty"` // local, kind or cluster
+	NodeImage   string `json:"node_image,omitempty"`  // of a kind cluster that is made
+	Nodes       int    `json:"nodes,omitempty"`       // likewise
+}
+
+// DownRequest ends the session and what it started.
+type DownRequest struct {
+	KeepCluster bool `json:"keep_cluster,omitempty"` // one that devloop made stays; what was deployed to it goes
+	Leave       bool `json:"leave,omitempty"`        // only the daemon ends, and what cannot run without it
 }
 
 // FollowRequest says whether saves start iterations by themselves.

@@ -29,7 +29,7 @@ type Options struct {
 
 const (
 	defaultIdle  = 30 * time.Minute
-	closeTimeout = 30 * time.Second
+	closeTimeout = 90 * time.Second // a cluster takes its time
 	maxRequest   = 1 << 20
 )
 
@@ -82,7 +82,11 @@ func Run(ctx context.Context, o Options) error {
 		<-looped              // every waiting request has its answer
 		stop, done := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer done()
-		s.closed = session.Close(stop)
+		if r := s.remove.Load(); r != nil && !r.Leave {
+			s.closed = session.Down(stop, *r)
+		} else {
+			s.closed = session.Close(stop)
+		}
 		s.downDone()
 		_ = h.Shutdown(stop) // requests are answered or cut
 	})
@@ -150,7 +154,8 @@ type server struct {
 	end     context.CancelFunc
 	busy    atomic.Int64
 	last    atomic.Int64 // Unix nanoseconds of the last request
-	closed  error        // what Close said; read after downDone
+	remove  atomic.Pointer[control.DownRequest]
+	closed  error // what Close or Down said; read after downDone
 	once    sync.Once
 	down    chan struct{}
 	downMu  sync.Mutex
@@ -243,7 +248,8 @@ func (s *server) events(ctx context.Context, _ struct{}, tell func(control.Event
 }
 
 // takeDown ends the session and answers when nothing is left of it.
-func (s *server) takeDown(ctx context.Context, _ struct{}, _ func(control.Event)) (any, error) {
+func (s *server) takeDown(ctx context.Context, r control.DownRequest, _ func(control.Event)) (any, error) {
+	s.remove.Store(&r)
 	s.end()
 	<-s.downSignal()
 	if s.closed != nil {

@@ -24,33 +24,27 @@ import (
 	"github.com/devloop-io/devloop/kindenv/image"
 )
 
-// servers loads PostgreSQL and Redis into a cluster under the names that the shop's devloop.yaml gives, as nothing can be
-// pulled here.
-func servers(t testing.TB, ctx context.Context, c *cluster.Cluster) {
-	t.Helper()
+// load brings PostgreSQL and Redis into a cluster under the names that the shop's devloop.yaml gives, as nothing can be
+// pulled here. Where they are already it does nothing.
+func load(ctx context.Context, c *cluster.Cluster) error {
 	cfg, err := config.Load(filepath.Join(root(), "examples", "shop"))
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	arch, err := image.Arch(ctx, c)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	postgres, err := testimages.Postgres(ctx, cfg.Dependencies["catalogue-db"].Image, arch)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	redis, err := testimages.Redis(ctx, cfg.Dependencies["cache"].Image, arch)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	loaded, err := image.Load(ctx, c, postgres, redis)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, l := range loaded {
-		t.Logf("%s on %s: present %v, %.1f s", l.Image, l.Node, l.Present, l.Took.Seconds())
-	}
+	_, err = image.Load(ctx, c, postgres, redis)
+	return err
 }
 
 // compiled builds packages of this module for the cluster's nodes: one into a file, several into a folder.
@@ -69,7 +63,9 @@ func TestShopServesInPods(t *testing.T) {
 	c := clustertest.Shared(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	servers(t, ctx, c)
+	if err := load(ctx, c); err != nil {
+		t.Fatal(err)
+	}
 	dir := filepath.Join(root(), "examples", "shop")
 	cfg, err := config.Load(dir)
 	if err != nil {
@@ -93,7 +89,7 @@ func TestShopServesInPods(t *testing.T) {
 	t.Cleanup(func() {
 		late, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := e.Down(late); err != nil {
+		if err := e.Down(late, false); err != nil {
 			t.Error(err)
 		}
 	})

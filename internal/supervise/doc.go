@@ -7,6 +7,7 @@
 //	supervise     itself, where an init container put it
 //	sock          where push and watch find it
 //	bin/<sum>/    programs, named by their content; written beside and renamed, never in place
+//	data/         a private folder of the program, {{.Data}} in devloop.yaml
 //	build.json    what to start when the container starts again
 //
 // A switch has two steps: the supervisor says that the old program has ended, and starts the new one when it is told

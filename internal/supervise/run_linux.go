@@ -45,8 +45,10 @@ type child struct {
 // Run is the supervisor. It starts what build.json says, serves push and watch on its socket, and passes the signals
 // that end a container on to the program. It returns when the container ends: the exit code is the program's.
 func Run(ctx context.Context, dir string) (int, error) {
-	if err := os.MkdirAll(filepath.Join(dir, "bin"), 0o755); err != nil {
-		return 1, fmt.Errorf("make %s, which must be a folder that the container may write, such as an emptyDir: %w", dir, err)
+	for _, folder := range []string{"bin", "data"} {
+		if err := os.MkdirAll(filepath.Join(dir, folder), 0o755); err != nil {
+			return 1, fmt.Errorf("make %s, which must be a folder that the container may write, such as an emptyDir: %w", dir, err)
+		}
 	}
 	v := &supervisor{dir: dir, switches: make(chan struct{}, 1), watchers: map[chan Event]bool{}, now: Event{Phase: PhaseWaiting, Time: now()}}
 	sock := filepath.Join(dir, "sock")

@@ -11,42 +11,61 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 )
 
-// Deployer applies and removes objects in one cluster.
+// Deployer applies and removes objects in one cluster. While the API server does not answer it tries again for half a
+// minute.
 type Deployer struct {
-	client  kubernetes.Interface
-	dynamic dynamic.Interface
-	mapper  *restmapper.DeferredDiscoveryRESTMapper
+	// Say tells what is waited for and what is done that nobody asked for, a sentence each; nil is silent.
+	Say func(string)
+
+	client   kubernetes.Interface
+	dynamic  dynamic.Interface
+	metadata metadata.Interface
+	mapper   *restmapper.DeferredDiscoveryRESTMapper
 }
 
 // NewDeployer makes one.
 func NewDeployer(config *rest.Config) (*Deployer, error) {
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
+	d := &Deployer{}
+	config = rest.CopyConfig(config)
+	config.Wrap(d.patiently)
+	var err error
+	if d.client, err = kubernetes.NewForConfig(config); err != nil {
 		return nil, fmt.Errorf("speak to the cluster: %w", err)
 	}
-	dyn, err := dynamic.NewForConfig(config)
-	if err != nil {
+	if d.dynamic, err = dynamic.NewForConfig(config); err != nil {
 		return nil, fmt.Errorf("speak to the cluster: %w", err)
 	}
-	return &Deployer{client, dyn, restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(client.Discovery()))}, nil
+	if d.metadata, err = metadata.NewForConfig(config); err != nil {
+		return nil, fmt.Errorf("speak to the cluster: %w", err)
+	}
+	d.mapper = restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(d.client.Discovery()))
+	return d, nil
+}
+
+func (d *Deployer) say(format string, args ...any) {
+	if d.Say != nil {
+		d.Say(fmt.Sprintf(format, args...))
+	}
 }
 
 // Namespace makes the namespace where there is none. One that is on its way out is waited for.
 func (d *Deployer) Namespace(ctx context.Context, p *Plan) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
+	said := false
 	for {
 		ns, err := d.client.CoreV1().Namespaces().Get(ctx, p.Namespace, metav1.GetOptions{})
 		switch {
@@ -55,33 +74,84 @@ func (d *Deployer) Namespace(ctx context.Context, p *Plan) error {
 			p.mark(object)
 			_, err := d.Apply(ctx, []*unstructured.Unstructured{object})
 			return err
-		case err != nil:
-			return fmt.Errorf("look for namespace %s: %w", p.Namespace, err)
-		case ns.DeletionTimestamp == nil:
+		case err != nil && ctx.Err() == nil:
+			return fmt.Errorf("look for namespace %s: %w", p.Namespace, explain(err, nil))
+		case err == nil && ns.DeletionTimestamp == nil:
 			return nil
+		case err == nil && !said:
+			said = true
+			d.say("namespace %s is being deleted: waiting until it is gone", p.Namespace)
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("namespace %s is being deleted and does not go: %w", p.Namespace, context.Cause(ctx))
+			return fmt.Errorf("namespace %s is being deleted and does not go%s: %w", p.Namespace, stuck(ns), context.Cause(ctx))
 		}
 	}
 }
 
-// Apply applies objects by the server, those that are there as they were applied last left out. It returns what it
-// applied, as kind/name.
+// stuck says what a namespace waits for before it goes.
+func stuck(o metav1.Object) string {
+	if ns, ok := o.(interface{ GetFinalizers() []string }); ok && len(ns.GetFinalizers()) > 0 {
+		return " (finalizers: " + strings.Join(ns.GetFinalizers(), ", ") + ")"
+	}
+	return ""
+}
+
+// together is how many objects are applied at the same time.
+const together = 16
+
+// Apply applies objects by the server, those that are there as they were applied last left out: kinds that others need
+// first come first, and what is of one rank goes at the same time. It returns what it applied, as kind/name.
 func (d *Deployer) Apply(ctx context.Context, objects []*unstructured.Unstructured) ([]string, error) {
+	objects = slices.Clone(objects)
+	slices.SortStableFunc(objects, func(a, b *unstructured.Unstructured) int { return rank(a.GetKind()) - rank(b.GetKind()) })
 	var applied []string
-	for _, o := range objects {
-		changed, err := d.apply(ctx, o)
+	for len(objects) > 0 {
+		n := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return rank(o.GetKind()) != rank(objects[0].GetKind()) })
+		if n < 0 {
+			n = len(objects)
+		}
+		names, err := d.applyAll(ctx, objects[:n])
+		applied = append(applied, names...)
 		if err != nil {
-			return applied, fmt.Errorf("apply %s: %w", Ref(o), explain(err))
+			return applied, err
 		}
-		if changed {
-			applied = append(applied, Ref(o))
-		}
+		objects = objects[n:]
 	}
 	return applied, nil
+}
+
+// applyAll applies objects that do not need each other. All of their errors are told.
+func (d *Deployer) applyAll(ctx context.Context, objects []*unstructured.Unstructured) ([]string, error) {
+	changed, errs := make([]bool, len(objects)), make([]error, len(objects))
+	var g errgroup.Group
+	g.SetLimit(together)
+	for i, o := range objects {
+		g.Go(func() error {
+			changed[i], errs[i] = d.apply(ctx, o)
+			if errs[i] == nil && changed[i] && o.GetKind() == "CustomResourceDefinition" {
+				errs[i] = d.established(ctx, o)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // errors are in errs
+	var applied []string
+	var told []error
+	for i, o := range objects {
+		if changed[i] {
+			applied = append(applied, Ref(o))
+		}
+		var gone *UnreachableError
+		if errors.As(errs[i], &gone) {
+			return applied, fmt.Errorf("apply %s: %w", Ref(o), gone) // all say the same
+		}
+		if errs[i] != nil {
+			told = append(told, &RefusedError{Object: Ref(o), Source: sourceOf(o), Err: explain(errs[i], o)})
+		}
+	}
+	return applied, errors.Join(told...)
 }
 
 // Ref is kind/name.
@@ -89,132 +159,168 @@ func Ref(o *unstructured.Unstructured) string {
 	return strings.ToLower(o.GetKind()) + "/" + o.GetName()
 }
 
-// explain says of the commonest refusals what they mean here.
-func explain(err error) error {
-	switch {
-	case apierrors.IsForbidden(err):
-		return fmt.Errorf("the cluster forbids it: %w", err)
-	case meta.IsNoMatchError(err):
-		return fmt.Errorf("the cluster knows no such kind: its CustomResourceDefinition is missing: %w", err)
-	}
-	return err
-}
-
+// apply applies an object unless it is there as it was applied last, and says whether it did.
 func (d *Deployer) apply(ctx context.Context, o *unstructured.Unstructured) (bool, error) {
-	resource, err := d.resource(o)
+	mapping, err := d.mapping(o)
 	if err != nil {
 		return false, err
 	}
-	o = o.DeepCopy()
-	text, err := json.Marshal(o.Object)
-	if err != nil {
-		return false, err
+	o = stripped(o)
+	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
+		o.SetNamespace("")
 	}
-	sum := sha256.Sum256(text)
-	spec := hex.EncodeToString(sum[:8])
-	there, err := resource.Get(ctx, o.GetName(), metav1.GetOptions{})
-	if err == nil && there.GetAnnotations()[AnnotationSpec] == spec && there.GetDeletionTimestamp() == nil {
-		return false, nil
-	}
+	there, err := d.metadata.Resource(mapping.Resource).Namespace(o.GetNamespace()).Get(ctx, o.GetName(), metav1.GetOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return false, err
 	}
+	ours := err != nil
+	if err == nil {
+		if ours, err = d.belongs(o, there); err != nil {
+			return false, err
+		}
+		if !ours { // it was there before: it stays when we go, so it is not labelled
+			labels := o.GetLabels()
+			for _, l := range []string{LabelManagedBy, LabelWorkspace, LabelPlanned} {
+				delete(labels, l)
+			}
+			o.SetLabels(labels)
+		}
+	}
+	spec, err := hash(o)
+	if err != nil {
+		return false, err
+	}
+	if there != nil && there.Annotations[AnnotationSpec] == spec && there.DeletionTimestamp == nil {
+		return false, nil
+	}
+	annotate(o, AnnotationSpec, spec)
+	resource := d.dynamic.Resource(mapping.Resource).Namespace(o.GetNamespace())
+	_, err = resource.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: Manager, Force: ours})
+	if immutable(err) && ours && replaceable(o.GetKind()) {
+		return true, d.replace(ctx, resource, o, err)
+	}
+	return err == nil, err
+}
+
+// stripped is an object as it is applied.
+func stripped(o *unstructured.Unstructured) *unstructured.Unstructured {
+	o = o.DeepCopy()
+	if annotations := o.GetAnnotations(); annotations[annotationSource] != "" {
+		delete(annotations, annotationSource)
+		o.SetAnnotations(annotations)
+		if len(annotations) == 0 {
+			unstructured.RemoveNestedField(o.Object, "metadata", "annotations")
+		}
+	}
+	for _, field := range [][]string{{"status"}, {"metadata", "managedFields"}, {"metadata", "resourceVersion"}, {"metadata", "uid"}, {"metadata", "creationTimestamp"}} {
+		unstructured.RemoveNestedField(o.Object, field...) // of what `kubectl get -o yaml` wrote
+	}
+	return o
+}
+
+func hash(o *unstructured.Unstructured) (string, error) {
+	text, err := json.Marshal(o.Object)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8]), nil
+}
+
+func annotate(o *unstructured.Unstructured, key, value string) {
 	annotations := o.GetAnnotations()
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
-	annotations[AnnotationSpec] = spec
+	annotations[key] = value
 	o.SetAnnotations(annotations)
-	_, err = resource.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: Manager, Force: true})
-	return true, err
 }
 
-// resource finds where objects of a kind live. What was discovered before is forgotten when a kind is missing: its
+// belongs says whether an object in the cluster is this workspace's. One of another workspace is not touched, unless
+// both want the same of it.
+func (d *Deployer) belongs(o *unstructured.Unstructured, there *metav1.PartialObjectMetadata) (bool, error) {
+	owner, mine := there.Labels[LabelWorkspace], o.GetLabels()[LabelWorkspace]
+	if mine == "" || owner == mine {
+		return true, nil
+	}
+	if owner != "" && there.Labels[LabelManagedBy] == Manager && o.GetNamespace() != "" {
+		return false, fmt.Errorf("it belongs to another workspace of devloop (%s)\nhint: give this workspace a namespace of its own: environment.kind.namespace", owner)
+	}
+	return false, nil
+}
+
+// mapping finds where objects of a kind live. What was discovered before is forgotten when a kind is missing: its
 // definition may have been applied just now.
-func (d *Deployer) resource(o *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
+func (d *Deployer) mapping(o *unstructured.Unstructured) (*meta.RESTMapping, error) {
 	gvk := o.GroupVersionKind()
 	mapping, err := d.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	if meta.IsNoMatchError(err) {
 		d.mapper.Reset()
 		mapping, err = d.mapper.RESTMapping(gvk.GroupKind(), gvk.Version)
 	}
-	if err != nil {
-		return nil, err
-	}
-	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
-		return d.dynamic.Resource(mapping.Resource).Namespace(o.GetNamespace()), nil
-	}
-	return d.dynamic.Resource(mapping.Resource), nil
+	return mapping, err
 }
 
-// Remove deletes everything that bears the workspace's label, the namespace where it is ours, and waits until it is
-// gone. It returns what it removed.
-func (d *Deployer) Remove(ctx context.Context, workspace string) ([]string, error) {
-	var removed []string
-	var errs []error
+// established waits until the server serves a new kind.
+func (d *Deployer) established(ctx context.Context, o *unstructured.Unstructured) error {
+	mapping, err := d.mapping(o)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, 10*time.Second, errors.New("the cluster does not serve the new kind after 10 s"))
+	defer cancel()
 	for {
-		left, err := d.owned(ctx, workspace)
-		if err != nil {
-			return removed, errors.Join(append(errs, err)...)
-		}
-		if len(left) == 0 {
-			return removed, errors.Join(errs...)
-		}
-		for _, o := range left {
-			if o.GetDeletionTimestamp() != nil || len(o.GetOwnerReferences()) > 0 {
-				continue
+		there, err := d.dynamic.Resource(mapping.Resource).Get(ctx, o.GetName(), metav1.GetOptions{})
+		if err == nil {
+			conditions, _, _ := unstructured.NestedSlice(there.Object, "status", "conditions")
+			for _, c := range conditions {
+				m, _ := c.(map[string]any)
+				if asText(m["status"]) == "True" && asText(m["type"]) == "Established" {
+					return nil
+				}
+				if asText(m["status"]) == "False" && asText(m["type"]) == "NamesAccepted" {
+					return fmt.Errorf("the cluster does not take its names: %s", asText(m["message"]))
+				}
 			}
-			resource, err := d.resource(o)
-			if err == nil {
-				err = resource.Delete(ctx, o.GetName(), metav1.DeleteOptions{PropagationPolicy: ptr(metav1.DeletePropagationBackground)})
-			}
-			if err != nil && !apierrors.IsNotFound(err) {
-				return removed, fmt.Errorf("delete %s: %w", Ref(o), explain(err))
-			}
-			removed = append(removed, Ref(o))
 		}
 		select {
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(pollEvery):
 		case <-ctx.Done():
-			var names []string
-			for _, o := range left {
-				names = append(names, Ref(o))
-			}
-			return removed, fmt.Errorf("%s did not go: %w", strings.Join(names, ", "), context.Cause(ctx))
+			return context.Cause(ctx)
 		}
 	}
 }
 
-// owned lists what bears the workspace's label, of all kinds that can be listed and deleted. What has an owner, such as
-// a pod, goes with it and is waited for.
-func (d *Deployer) owned(ctx context.Context, workspace string) ([]*unstructured.Unstructured, error) {
-	lists, err := d.client.Discovery().ServerPreferredResources()
-	if len(lists) == 0 && err != nil {
-		return nil, fmt.Errorf("ask the cluster what it has: %w", err)
+// replaceable kinds may be deleted and made again when a field changes that Kubernetes does not let change: nothing but
+// pods is lost.
+func replaceable(kind string) bool {
+	return slices.Contains([]string{
+		"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Pod", "Service", "ConfigMap", "Secret", "RoleBinding", "ClusterRoleBinding", "PodDisruptionBudget",
+	}, kind)
+}
+
+// replaceBound is how long an object of ours and its pods may take to go.
+const replaceBound = 60 * time.Second
+
+// replace deletes an object of ours with its pods, and applies it again.
+func (d *Deployer) replace(ctx context.Context, resource dynamic.ResourceInterface, o *unstructured.Unstructured, why error) error {
+	d.say("%s: %s: it is deleted and made again", Ref(o), cut(unchangeable(why)))
+	ctx, cancel := context.WithTimeoutCause(ctx, replaceBound, fmt.Errorf("it had to be deleted, and did not go within %s", replaceBound))
+	defer cancel()
+	err := resource.Delete(ctx, o.GetName(), metav1.DeleteOptions{PropagationPolicy: ptr(metav1.DeletePropagationForeground)})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return err
 	}
-	var all []*unstructured.Unstructured
-	for _, l := range lists {
-		gv, err := schema.ParseGroupVersion(l.GroupVersion)
-		if err != nil {
-			continue
+	for {
+		_, err := resource.Get(ctx, o.GetName(), metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			_, err = resource.Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: Manager, Force: true})
+			return err
 		}
-		for _, r := range l.APIResources {
-			if !slices.Contains(r.Verbs, "list") || !slices.Contains(r.Verbs, "delete") || r.Name == "events" {
-				continue
-			}
-			found, err := d.dynamic.Resource(gv.WithResource(r.Name)).List(ctx, metav1.ListOptions{LabelSelector: LabelWorkspace + "=" + workspace})
-			if apierrors.IsForbidden(err) || apierrors.IsMethodNotSupported(err) || apierrors.IsNotFound(err) {
-				continue
-			}
-			if err != nil {
-				return nil, fmt.Errorf("list %s: %w", r.Name, err)
-			}
-			for i := range found.Items {
-				all = append(all, &found.Items[i])
-			}
+		select {
+		case <-time.After(pollEvery):
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
-	// The namespace comes last: while it goes nothing can be said of what is in it.
-	slices.SortStableFunc(all, func(a, b *unstructured.Unstructured) int { return rank(b.GetKind()) - rank(a.GetKind()) })
-	return all, nil
 }

@@ -20,6 +20,7 @@ const (
 	LabelWorkspace = "devloop.dev/workspace"
 	LabelRole      = "devloop.dev/role" // service, dependency or exercise
 	LabelService   = "devloop.dev/service"
+	LabelPlanned   = "devloop.dev/planned" // of what goes when the plan no longer has it
 	AnnotationSpec = "devloop.dev/spec" // hash of the object as it was applied
 	Manager        = "devloop"
 )
@@ -32,7 +33,7 @@ type Options struct {
 	Supervisor string                       // image of the supervisor
 	Images     map[string]string            // images of services with dockerfile:, by service
 	Env        map[string]map[string]string // of services whose program is not pushed, by service
-	Manifests  []string                     // files, folders, kustomizations and charts, relative to the workspace
+	Manifests  []config.Manifest            // files, folders, Kustomize folders and charts
 }
 
 // Plan is what a workspace's services are in a cluster.
@@ -43,6 +44,8 @@ type Plan struct {
 	Objects []*unstructured.Unstructured
 	// Services and dependencies by name.
 	Services map[string]Service
+	// Notes are sentences about what of the manifests is not deployed.
+	Notes []string
 }
 
 // Service is where a service of devloop.yaml runs.
@@ -60,10 +63,11 @@ type Service struct {
 // New plans: devloop.yaml's services, with what the manifests say of them.
 func New(o Options) (*Plan, error) {
 	p := &Plan{Namespace: o.Namespace, Workspace: o.Workspace, Services: map[string]Service{}}
-	given, err := readManifests(o.Config, o.Manifests)
+	given, notes, err := readManifests(o.Config.Dir, p.Namespace, o.Manifests)
 	if err != nil {
 		return nil, err
 	}
+	p.Notes = notes
 	for _, object := range given {
 		p.place(object)
 	}
@@ -79,6 +83,9 @@ func New(o Options) (*Plan, error) {
 	}
 	for _, object := range p.Objects {
 		p.mark(object)
+		labels := object.GetLabels()
+		labels[LabelPlanned] = "true"
+		object.SetLabels(labels)
 	}
 	slices.SortStableFunc(p.Objects, func(a, b *unstructured.Unstructured) int {
 		return cmp.Compare(rank(a.GetKind()), rank(b.GetKind()))
@@ -290,8 +297,8 @@ func setEnv(container map[string]any, env map[string]string) {
 	}
 	list, _, _ := unstructured.NestedSlice(container, "env")
 	list = slices.DeleteFunc(list, func(v any) bool {
-		name, _, _ := unstructured.NestedString(v.(map[string]any), "name")
-		_, named := env[name]
+		m, _ := v.(map[string]any)
+		_, named := env[asText(m["name"])]
 		return named
 	})
 	for _, k := range slices.Sorted(maps.Keys(env)) {

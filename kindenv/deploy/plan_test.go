@@ -29,7 +29,7 @@ func TestPlan(t *testing.T) {
 				t.Fatal(err)
 			}
 			dir := t.TempDir()
-			var manifests []string
+			var manifests []config.Manifest
 			last := len(a.Files) - 1
 			for _, f := range a.Files[:last] {
 				if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, f.Name)), 0o755); err != nil {
@@ -39,7 +39,7 @@ func TestPlan(t *testing.T) {
 					t.Fatal(err)
 				}
 				if strings.HasPrefix(f.Name, "deploy/") {
-					manifests = []string{"deploy"}
+					manifests = []config.Manifest{{Path: "deploy"}}
 				}
 			}
 			got := plan(t, dir, manifests)
@@ -56,7 +56,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-func plan(t *testing.T, dir string, manifests []string) []byte {
+func plan(t *testing.T, dir string, manifests []config.Manifest) []byte {
 	cfg, err := config.Load(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -91,7 +91,7 @@ func newBench(t *testing.T, c *cluster.Cluster) *bench {
 	cfg, err := config.Load(dir)
 	must(t, err)
 	b.plan, err = deploy.New(deploy.Options{
-		Config: cfg, Namespace: clustertest.Namespace(t, c), Workspace: "0a1b2c3d", Supervisor: supervisor, Manifests: []string{"deploy.yaml"},
+		Config: cfg, Namespace: clustertest.Namespace(t, c), Workspace: "0a1b2c3d", Supervisor: supervisor, Manifests: []config.Manifest{{Path: "deploy.yaml"}},
 	})
 	must(t, err)
 	b.deployer, err = deploy.NewDeployer(c.REST())

@@ -9,3 +9,12 @@ func Base() []File {
 	}
 	return files
 }
+
+// As is the image under another name. It holds nothing of its own: close the first one, after both were loaded.
+func (i *Image) As(ref string) (*Image, error) {
+	name, err := FullName(ref)
+	if err != nil {
+		return nil, err
+	}
+	return &Image{Name: name, Digest: i.Digest, Notes: i.Notes, image: i.image}, nil
+}
