@@ -181,7 +181,7 @@ func captureSection() section {
 		stub("capture", stringMap, "details of the capture; only Kubeshark's records have them"),
 		mapping(Field{Name: "node", Doc: "the server's node: name and ip", Example: `node["name"] == "local"`}, nodeMap),
 		text(Field{Name: "node_name", Doc: "the server's node", Example: `node_name == "kind-worker"`}, nodeName),
-		stub("node_ip", stringType, "address of the node; not recorded yet"),
+		text(Field{Name: "node_ip", Doc: "address of the server's node; empty outside of clusters", Example: `node_ip == "172.18.0.2"`}, nodeIP),
 		text(Field{Name: "local_node_name", Doc: "the client's node", Example: `local_node_name != remote_node_name`},
 			func(r *Row) (string, bool) { src, _ := r.ends(); return src.Node, true }),
 		text(Field{Name: "remote_node_name", Doc: "the server's node", Example: `local_node_name != remote_node_name`},
@@ -202,5 +202,17 @@ func nodeMap(r *Row) (*stringsMap, bool) {
 	if name == "" {
 		return nil, true
 	}
-	return &stringsMap{pairs: []traffic.Header{{Name: "name", Value: name}}}, true
+	m := &stringsMap{pairs: []traffic.Header{{Name: "name", Value: name}}}
+	if ip, _ := nodeIP(r); ip != "" {
+		m.pairs = append([]traffic.Header{{Name: "ip", Value: ip}}, m.pairs...)
+	}
+	return m, true
+}
+
+func nodeIP(r *Row) (string, bool) {
+	src, dst := r.ends()
+	if dst.Node != "" {
+		return dst.NodeIP, true
+	}
+	return src.NodeIP, true
 }

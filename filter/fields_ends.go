@@ -86,7 +86,26 @@ func endSection(p, who, wireshark, otel, ecs string, e end) section {
 			Example: p + `.outside`}, func(r *Row) (bool, bool) { return e(r).Outside, true }),
 		mapping(Field{Name: local + "_labels", JSON: p + ".labels", Column: p + "_labels", Doc: "labels of the " + who, Example: `map_get(` + local + `_labels, "app", "") == "checkout"`},
 			func(r *Row) (*stringsMap, bool) { return labels(e(r).Labels), true }),
-		stub(local+"_annotations", stringMap, "annotations of the "+who+"; not recorded yet"),
+		mapping(Field{Name: local + "_annotations", JSON: p + ".annotations", Column: p + "_annotations",
+			Doc: "annotations of the " + who + "'s pod or Service: at most 16, cut at 256 bytes, secrets hidden", Example: `"team" in ` + local + `_annotations`},
+			func(r *Row) (*stringsMap, bool) { return labels(e(r).Annotations), true }),
+		text(Field{Name: p + ".owner.name", JSON: p + ".owner", Aliases: []string{p + ".owner"}, Column: p + "_owner",
+			Doc: "what made the " + who + "'s pod: name of the Deployment, StatefulSet, DaemonSet or Job; for local services the service", Example: p + `.owner.name == "cart"`},
+			e.text(func(w *traffic.Endpoint) string {
+				if w.Namespace == localNamespace {
+					return w.Service
+				}
+				return w.Owner
+			})),
+		text(Field{Name: p + ".owner.kind", JSON: p + ".owner_kind", Column: p + "_owner_kind",
+			Doc: "kind of what made the " + who + "'s pod: Deployment, StatefulSet, DaemonSet, Job; empty outside of clusters", Example: p + `.owner.kind == "StatefulSet"`},
+			e.text(func(w *traffic.Endpoint) string { return w.OwnerKind })),
+		text(Field{Name: p + ".zone", JSON: p + ".zone", Column: p + "_zone", Doc: "zone of the " + who + "'s node (topology.kubernetes.io/zone); empty outside of clusters",
+			Example: `src.zone != dst.zone`}, e.text(func(w *traffic.Endpoint) string { return w.Zone })),
+		text(Field{Name: p + ".node.ip", JSON: p + ".node_ip", Column: p + "_node_ip", Doc: "address of the " + who + "'s node; empty outside of clusters",
+			Example: p + `.node.ip == "172.18.0.2"`}, e.text(func(w *traffic.Endpoint) string { return w.NodeIP })),
+		flag(Field{Name: p + ".host_network", JSON: p + ".host_network", Column: p + "_host_network", Doc: "the " + who + " speaks with its node's addresses: a node, or a pod with hostNetwork",
+			Example: p + `.host_network`}, func(r *Row) (bool, bool) { return e(r).HostNetwork, true }),
 		text(Field{Name: local + "_resolution_status", Doc: "why the " + who + " has no name: cache_miss, or empty when it has one",
 			Example: local + `_resolution_status == "cache_miss"`}, e.text(func(w *traffic.Endpoint) string {
 			if w.Name() == "" {
@@ -117,6 +136,9 @@ func bothEnds() section {
 			pair(func(w *traffic.Endpoint) string { return w.DNS })),
 	}}
 }
+
+// localNamespace is that of local services.
+const localNamespace = "local"
 
 // leaves reports whether traffic to an endpoint leaves the system under test.
 func leaves(dst *traffic.Endpoint) bool {

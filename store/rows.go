@@ -29,6 +29,13 @@ type endRow struct {
 	DNS       string
 	Labels    string // JSON object, empty for none
 	Outside   bool
+
+	Owner       string
+	OwnerKind   string
+	Zone        string
+	NodeIP      string
+	Annotations string // JSON object, empty for none
+	HostNetwork bool
 }
 
 // srcRow has the columns of the client.
@@ -48,6 +55,13 @@ type srcRow struct {
 	DNS       string `parquet:"src_dns,dict"`
 	Labels    string `parquet:"src_labels,dict"` // JSON object, empty for none
 	Outside   bool   `parquet:"src_outside"`
+
+	Owner       string `parquet:"src_owner,dict"`
+	OwnerKind   string `parquet:"src_owner_kind,dict"`
+	Zone        string `parquet:"src_zone,dict"`
+	NodeIP      string `parquet:"src_node_ip,dict"`
+	Annotations string `parquet:"src_annotations,dict"` // JSON object, empty for none
+	HostNetwork bool   `parquet:"src_host_network"`
 }
 
 // dstRow has the columns of the server.
@@ -67,18 +81,29 @@ type dstRow struct {
 	DNS       string `parquet:"dst_dns,dict"`
 	Labels    string `parquet:"dst_labels,dict"` // JSON object, empty for none
 	Outside   bool   `parquet:"dst_outside"`
+
+	Owner       string `parquet:"dst_owner,dict"`
+	OwnerKind   string `parquet:"dst_owner_kind,dict"`
+	Zone        string `parquet:"dst_zone,dict"`
+	NodeIP      string `parquet:"dst_node_ip,dict"`
+	Annotations string `parquet:"dst_annotations,dict"` // JSON object, empty for none
+	HostNetwork bool   `parquet:"dst_host_network"`
 }
 
 func endToRow(e *traffic.Endpoint) endRow {
 	r := endRow{
 		Port: int32(e.Port), Name: e.Name(), NS: e.Namespace, Kind: e.Kind, Svc: e.Service, Pod: e.Pod, Container: e.Container, Node: e.Node,
 		Process: e.Process, PID: int64(e.PID), Build: e.Build, DNS: e.DNS, Outside: e.Outside,
+		Owner: e.Owner, OwnerKind: e.OwnerKind, Zone: e.Zone, NodeIP: e.NodeIP, HostNetwork: e.HostNetwork,
 	}
 	if e.IP.IsValid() {
 		r.IP = e.IP.String()
 	}
 	if e.Labels != nil {
 		r.Labels = toJSON(e.Labels)
+	}
+	if e.Annotations != nil {
+		r.Annotations = toJSON(e.Annotations)
 	}
 	return r
 }
@@ -87,12 +112,16 @@ func (r endRow) end() (traffic.Endpoint, error) {
 	e := traffic.Endpoint{Port: uint16(r.Port), Workload: traffic.Workload{
 		Namespace: r.NS, Kind: r.Kind, Service: r.Svc, Pod: r.Pod, Container: r.Container, Node: r.Node, Process: r.Process, PID: uint32(r.PID),
 		Build: r.Build, DNS: r.DNS, Outside: r.Outside,
+		Owner: r.Owner, OwnerKind: r.OwnerKind, Zone: r.Zone, NodeIP: r.NodeIP, HostNetwork: r.HostNetwork,
 	}}
 	var err error
 	if r.IP != "" {
 		if e.IP, err = netip.ParseAddr(r.IP); err != nil {
 			return e, err
 		}
+	}
+	if err := fromJSON(r.Annotations, &e.Annotations); err != nil {
+		return e, err
 	}
 	return e, fromJSON(r.Labels, &e.Labels)
 }

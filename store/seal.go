@@ -38,8 +38,9 @@ type SealRequest struct {
 	KeyLog      []byte             // lines of TLS key logs that open connections of the window
 	Checkpoint  []byte             // of the dissector at the window's start; nil for an empty one
 	Identities  []traffic.Identity //
-	WindowStart int64              // Unix nanoseconds
-	WindowEnd   int64              //
+	Events      []traffic.ClusterEvent
+	WindowStart int64 // Unix nanoseconds
+	WindowEnd   int64 //
 	Iteration   string
 	Revision    string
 	Builds      map[string]string
@@ -51,6 +52,7 @@ type SealRequest struct {
 const (
 	checkpointName  = "checkpoint.bin"
 	identitiesName  = "identities.json"
+	eventsName      = "events.json" // only where there are some
 	windowName      = "window.json"
 	secretsName     = "secrets.keylog" // only where there are some
 	checkpointMagic = "devloop checkpoint"
@@ -99,6 +101,12 @@ func (s *Store) seal(ctx context.Context, req SealRequest) error {
 	}
 	if err := s.writeJSON(filepath.Join(dir, identitiesName), identities); err != nil {
 		return err
+	}
+	if len(req.Events) > 0 {
+		if err := s.writeJSON(filepath.Join(dir, eventsName), req.Events); err != nil {
+			return err
+		}
+		names = append(names, eventsName)
 	}
 	if err := s.writeJSON(filepath.Join(dir, windowName), w); err != nil {
 		return err

@@ -21,6 +21,7 @@ type Snapshot struct {
 	Window     Window
 	Manifest   Manifest
 	Identities []traffic.Identity
+	Events     []traffic.ClusterEvent // what happened in the cluster meanwhile
 
 	s     *Store
 	dir   string
@@ -82,6 +83,11 @@ func (s *Store) open(id string) (*Snapshot, error) {
 	}
 	if err := readJSON(filepath.Join(dir, identitiesName), &sn.Identities); err != nil {
 		return nil, err
+	}
+	if slices.ContainsFunc(m.Files, func(f File) bool { return f.Name == eventsName }) {
+		if err := readJSON(filepath.Join(dir, eventsName), &sn.Events); err != nil {
+			return nil, err
+		}
 	}
 	for _, name := range sn.Window.Segments {
 		if !slices.ContainsFunc(m.Files, func(f File) bool { return f.Name == name }) {

@@ -17,6 +17,14 @@ type Workload struct {
 	DNS       string            `json:"dns,omitempty"`   // name that was looked up to reach it, for external peers
 	Labels    map[string]string `json:"labels,omitempty"`
 	Outside   bool              `json:"outside,omitempty"` // not part of the system under test: traffic to it is egress
+
+	// What only clusters tell.
+	Owner       string            `json:"owner,omitempty"`        // who made the pod: name of the Deployment, StatefulSet, DaemonSet, Job, …
+	OwnerKind   string            `json:"owner_kind,omitempty"`   // Deployment, …
+	Zone        string            `json:"zone,omitempty"`         // of the node: topology.kubernetes.io/zone
+	NodeIP      string            `json:"node_ip,omitempty"`      // the node's address inside of the cluster
+	Annotations map[string]string `json:"annotations,omitempty"`  // some: short ones, without secrets
+	HostNetwork bool              `json:"host_network,omitempty"` // it speaks with its node's addresses
 }
 
 // Kinds of [Workload] in local environments.
