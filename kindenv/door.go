@@ -2,20 +2,20 @@ package kindenv
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"net/url"
 	"strconv"
-	"sync"
 	"time"
 
-	"golang.org/x/net/proxy"
+	socks "golang.org/x/net/proxy"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/devloop-io/devloop/internal/nodeagent/proxy"
 	"github.com/devloop-io/devloop/kindenv/deploy"
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -23,18 +23,21 @@ import (
 // ExerciseName is the name of what drives the services; no service may bear it.
 const ExerciseName = "exercise"
 
-// door leads commands of this machine into the cluster: a listener on loopback, whose connections go to the proxy in the
-// exercise's pod. What they say leaves that pod, so it is captured as the exercise's.
+// door leads commands of this machine into the cluster: a proxy on loopback, which passes on to the one in the exercise's
+// pod. What they say leaves that pod, so it is captured as the exercise's. Every process of the machine can connect to
+// loopback, so the proxy here asks for a password, which is another one for each session. The one in the pod is reached by
+// who may forward to the pod, who could exec there as well.
 type door struct {
-	listener net.Listener
-	forward  *forward
-	open     sync.WaitGroup
+	addr    net.Addr
+	token   string
+	forward *forward
+	stop    context.CancelFunc
+	served  chan error
 }
 
 const (
 	doorPod  = "devloop-exercise"
 	doorPort = 1080
-	maxDoor  = 512 // connections at a time
 )
 
 // openDoor deploys the exercise's pod and opens the way to it. A second call does nothing while the pod is there.
@@ -73,27 +76,37 @@ func (e *Env) openDoor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	d, err := newDoor(f)
 	if err != nil {
-		return fmt.Errorf("listen for what drives the services: %w", err)
+		return err
 	}
-	d := &door{listener: l, forward: f}
-	d.open.Go(d.serve)
 	e.mu.Lock()
 	e.door = d
 	e.mu.Unlock()
 	return nil
 }
 
+// newDoor listens.
+func newDoor(f *forward) (*door, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen for what drives the services: %w", err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	d := &door{addr: l.Addr(), token: rand.Text(), forward: f, stop: stop, served: make(chan error, 1)}
+	go func() { d.served <- proxy.Serve(ctx, l, proxy.Options{Token: d.token, Dial: d.dial}) }()
+	return d, nil
+}
+
 // Proxy is the address through which commands of this machine reach the services by their names, for HTTP_PROXY and its
-// like.
+// like. It has the session's password in it.
 func (e *Env) Proxy() (*url.URL, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.door == nil {
 		return nil, errors.New("the way into the cluster is not open yet")
 	}
-	return &url.URL{Scheme: "socks5h", Host: e.door.listener.Addr().String()}, nil
+	return &url.URL{Scheme: "socks5h", User: url.UserPassword(proxy.User, e.door.token), Host: e.door.addr.String()}, nil
 }
 
 // reachable returns when every port of a service answers under its name: pods may be ready before the nodes know.
@@ -105,13 +118,9 @@ func (e *Env) reachable(ctx context.Context, s deploy.Service) error {
 	if d == nil || len(ports) == 0 {
 		return nil
 	}
-	dialer, err := proxy.SOCKS5("tcp", "exercise", nil, contextless{ctx, d.forward})
-	if err != nil {
-		return err
-	}
 	for name, port := range ports {
 		for {
-			conn, err := dialer.Dial("tcp", net.JoinHostPort(s.Name, strconv.Itoa(port)))
+			conn, err := d.dial(ctx, "tcp", net.JoinHostPort(s.Name, strconv.Itoa(port)))
 			if err == nil {
 				conn.Close()
 				break
@@ -127,51 +136,35 @@ func (e *Env) reachable(ctx context.Context, s deploy.Service) error {
 	return nil
 }
 
-// contextless dials the forward for a dialer that knows no contexts.
-type contextless struct {
-	ctx context.Context
-	f   *forward
+// dial opens a connection that leaves the exercise's pod. Names are resolved there.
+func (d *door) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	w := &within{ctx: ctx, forward: d.forward}
+	dialer, err := socks.SOCKS5("tcp", ExerciseName, nil, w)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := dialer.Dial(network, addr)
+	if w.stop != nil && !w.stop() && err == nil {
+		return nil, errors.Join(context.Cause(ctx), conn.Close())
+	}
+	return conn, err
+}
+
+// within dials the forward for a dialer that knows no contexts. When the context ends, before stop, so does the connection:
+// deadlines are not kept by it.
+type within struct {
+	ctx     context.Context // of one dial
+	forward *forward
+	stop    func() bool
 }
 
 // Dial opens a connection to the exercise's proxy.
-func (c contextless) Dial(network, addr string) (net.Conn, error) {
-	return c.f.DialContext(c.ctx, network, addr)
-}
-
-func (d *door) serve() {
-	slots := make(chan struct{}, maxDoor)
-	for {
-		conn, err := d.listener.Accept()
-		if err != nil {
-			return
-		}
-		slots <- struct{}{}
-		d.open.Go(func() {
-			defer func() { <-slots }()
-			d.pass(conn)
-		})
+func (w *within) Dial(network, addr string) (net.Conn, error) {
+	conn, err := w.forward.DialContext(w.ctx, network, addr)
+	if err == nil {
+		w.stop = context.AfterFunc(w.ctx, func() { conn.Close() })
 	}
-}
-
-// pass joins a connection of this machine with one of the pod.
-func (d *door) pass(here net.Conn) {
-	defer here.Close()
-	there, err := d.forward.dial()
-	if err != nil {
-		return
-	}
-	defer there.Close()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_, _ = io.Copy(there, here) // what breaks is seen by whoever drives
-		if w, ok := there.(interface{ CloseWrite() error }); ok {
-			_ = w.CloseWrite()
-		}
-	}()
-	_, _ = io.Copy(here, there)
-	here.Close()
-	<-done
+	return conn, err
 }
 
 // throughDoor says of a packet that it came through the forward into the exercise's pod: the node's runtime connects to
@@ -194,9 +187,8 @@ func throughDoor(p *traffic.Packet, ifc *traffic.Interface) bool {
 
 // Close ends the way in.
 func (d *door) Close() error {
-	err := errors.Join(d.listener.Close(), d.forward.Close())
-	d.open.Wait()
-	return err
+	d.stop()
+	return errors.Join(<-d.served, d.forward.Close())
 }
 
 // doorObject is the exercise's pod.

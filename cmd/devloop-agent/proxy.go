@@ -20,5 +20,5 @@ func proxyCommand(ctx context.Context, args []string, stderr io.Writer) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	fmt.Fprintln(stderr, "proxy on", l.Addr())
-	return proxy.Serve(ctx, l)
+	return proxy.Serve(ctx, l, proxy.Options{}) // whoever gets to the pod's loopback may exec or forward there
 }

@@ -70,6 +70,7 @@ func Rules() []Rule {
 			Forbid: []string{"cel.dev/cel-go/...", "github.com/google/cel-go/...", "github.com/modelcontextprotocol/...", "sigs.k8s.io/kind/...", "k8s.io/client-go/...", "lsp/...", "mcp/..."},
 			Reason: "it runs on every node: it captures and dissects, and judges nothing"},
 		{Name: "only the agent's program is a node's agent", From: []string{"..."}, Except: []string{"cmd/devloop-agent", "internal/nodeagent/..."}, Forbid: []string{"internal/nodeagent/..."},
+			Allow:  []string{"internal/nodeagent/proxy"}, // the proxy on the developer's machine is the same one
 			Reason: "capture/agent is how everybody else speaks to it; what runs on nodes is not linked into the daemon"},
 		{Name: "the agent's server knows capture only", From: []string{"internal/nodeagent/..."}, Deep: true, Forbid: slices.Concat(storeys[1:]...), Allow: []string{"capture/..."},
 			Reason: "it names pods by number and judges nothing: names, rules about rows and verdicts are the daemon's"},

@@ -1,11 +1,15 @@
 // Package proxy is a small proxy into the network that it runs in: HTTP CONNECT, plain HTTP with absolute addresses, and
-// SOCKS5 (RFC 1928) without authentication, all on one port. It resolves names itself, so whoever comes through a
-// port-forward reaches a cluster's Services by name. It listens where its caller says: on the loopback of a pod.
+// SOCKS5 (RFC 1928), all on one port. It resolves names itself, so whoever comes through a port-forward reaches a cluster's
+// Services by name. It listens where its caller says: on the loopback of a pod, where whoever gets to may use it; or on a
+// developer's machine, where it asks for a password and passes on to the one in the pod.
 package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -25,21 +29,78 @@ const (
 	greeting       = 30 * time.Second // for the handshake, and to reach the other end
 )
 
+// User is the name that goes with a [Options.Token].
+const User = "devloop"
+
+// Options of [Serve]. The zero value asks for no password and dials from here.
+type Options struct {
+	// Token is the password of [User], for SOCKS5 (RFC 1929) and for HTTP (Proxy-Authorization: Basic). Empty asks for none.
+	Token string
+	// Dial opens connections; a nil one dials from here.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// server is what the connections of one Serve share.
+type server struct {
+	sum  *[32]byte // of "user:token"; nil where none is asked for
+	dial func(ctx context.Context, addr string) (net.Conn, error)
+}
+
+func newServer(o Options) *server {
+	open := o.Dial
+	if open == nil {
+		open = new(net.Dialer).DialContext
+	}
+	s := &server{dial: func(ctx context.Context, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, greeting)
+		defer cancel()
+		return open(ctx, "tcp", addr)
+	}}
+	if o.Token != "" {
+		sum := sha256.Sum256([]byte(User + ":" + o.Token))
+		s.sum = &sum
+	}
+	return s
+}
+
+// admits compares in constant time; the sums are of the same length whatever was sent. A user with a colon in it is
+// nobody: what it stands for cannot be told.
+func (s *server) admits(user, password string) bool {
+	sum := sha256.Sum256([]byte(user + ":" + password))
+	return subtle.ConstantTimeCompare(sum[:], s.sum[:]) == 1 && user == User
+}
+
+// authorized says whether a request has the password in its Proxy-Authorization.
+func (s *server) authorized(r *http.Request) bool {
+	if s.sum == nil {
+		return true
+	}
+	asked := http.Request{Header: http.Header{"Authorization": r.Header["Proxy-Authorization"]}}
+	user, password, ok := asked.BasicAuth()
+	return ok && s.admits(user, password)
+}
+
 // Serve answers on l until ctx ends.
-func Serve(ctx context.Context, l net.Listener) error {
+func Serve(ctx context.Context, l net.Listener, o Options) error {
+	s := newServer(o)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 	p := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.Out.Host = r.In.Host }, FlushInterval: -1,
-		Transport: &http.Transport{DisableCompression: true, IdleConnTimeout: time.Minute}}
+		Transport: &http.Transport{DisableCompression: true, IdleConnTimeout: time.Minute,
+			DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) { return s.dial(ctx, addr) }}}
 	web := &handed{conns: make(chan net.Conn), ctx: ctx, addr: l.Addr()}
-	server := &http.Server{ReadHeaderTimeout: greeting, IdleTimeout: time.Minute, BaseContext: func(net.Listener) context.Context { return ctx },
+	answers := &http.Server{ReadHeaderTimeout: greeting, MaxHeaderBytes: 64 << 10, IdleTimeout: time.Minute, BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog: log.New(io.Discard, "", 0),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch {
+			case !s.authorized(r):
+				w.Header().Set("Proxy-Authenticate", `Basic realm="devloop"`)
+				w.Header().Set("Connection", "close")
+				http.Error(w, "this proxy needs the user and password of the session's proxy URL", http.StatusProxyAuthRequired)
 			case r.Method == http.MethodConnect:
-				tunnel(ctx, w, r)
+				s.tunnel(ctx, w, r)
 			case r.URL.Host == "":
 				http.Error(w, "this is a proxy: it needs CONNECT, or an absolute address", http.StatusBadRequest)
 			default:
@@ -48,8 +109,8 @@ func Serve(ctx context.Context, l net.Listener) error {
 		})}
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { server.Serve(web) })
-	defer server.Close()
+	wg.Go(func() { answers.Serve(web) })
+	defer answers.Close()
 	room := make(chan struct{}, maxConnections)
 	for {
 		select {
@@ -66,7 +127,7 @@ func Serve(ctx context.Context, l net.Listener) error {
 			return fmt.Errorf("proxy on %s: %w", l.Addr(), err)
 		}
 		c = counted{c, sync.OnceFunc(func() { <-room })}
-		wg.Go(func() { handle(ctx, c, web) })
+		wg.Go(func() { s.handle(ctx, c, web) })
 	}
 }
 
@@ -109,7 +170,7 @@ type peeked struct {
 func (p peeked) Read(b []byte) (int, error) { return p.r.Read(b) }
 
 // handle tells by the first byte what is spoken.
-func handle(ctx context.Context, c net.Conn, web *handed) {
+func (s *server) handle(ctx context.Context, c net.Conn, web *handed) {
 	c.SetDeadline(time.Now().Add(greeting))
 	r := bufio.NewReader(c)
 	first, err := r.Peek(1)
@@ -119,7 +180,7 @@ func handle(ctx context.Context, c net.Conn, web *handed) {
 	}
 	if first[0] == socksVersion {
 		defer c.Close()
-		socks(ctx, peeked{c, r})
+		s.socks(ctx, peeked{c, r})
 		return
 	}
 	c.SetDeadline(time.Time{})
@@ -130,19 +191,17 @@ func handle(ctx context.Context, c net.Conn, web *handed) {
 	}
 }
 
-func dial(ctx context.Context, addr string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, greeting)
-	defer cancel()
-	var d net.Dialer
-	return d.DialContext(ctx, "tcp", addr)
-}
-
-// RFC 1928.
+// RFC 1928, and RFC 1929 for the password.
 const (
 	socksVersion = 5
 
 	noAuthentication = 0
+	byPassword       = 2
 	noneAcceptable   = 0xff
+
+	passwordVersion = 1
+	passwordRight   = 0
+	passwordWrong   = 1
 
 	commandConnect = 1
 
@@ -161,8 +220,8 @@ type errReply byte
 
 func (e errReply) Error() string { return fmt.Sprintf("socks reply %d", byte(e)) }
 
-// readMethods reads: version 1 | count 1 | methods. It says whether no authentication is among them.
-func readMethods(r io.Reader) (bool, error) {
+// readMethods reads: version 1 | count 1 | methods. It says whether the wanted one is among them.
+func readMethods(r io.Reader, want byte) (bool, error) {
 	var head [2]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return false, err
@@ -171,12 +230,34 @@ func readMethods(r io.Reader) (bool, error) {
 	if _, err := io.ReadFull(r, methods); err != nil {
 		return false, err
 	}
-	for _, m := range methods {
-		if m == noAuthentication {
-			return head[0] == socksVersion, nil
-		}
+	return head[0] == socksVersion && bytes.IndexByte(methods, want) >= 0, nil
+}
+
+// readPassword reads: version 1 | length 1 | user | length 1 | password.
+func readPassword(r io.Reader) (user, password string, err error) {
+	var version [1]byte
+	if _, err := io.ReadFull(r, version[:]); err != nil {
+		return "", "", err
 	}
-	return false, nil
+	if version[0] != passwordVersion {
+		return "", "", errors.New("not the authentication of RFC 1929")
+	}
+	if user, err = readShort(r); err != nil {
+		return "", "", err
+	}
+	password, err = readShort(r)
+	return user, password, err
+}
+
+// readShort reads: length 1 | text.
+func readShort(r io.Reader) (string, error) {
+	var n [1]byte
+	if _, err := io.ReadFull(r, n[:]); err != nil {
+		return "", err
+	}
+	b := make([]byte, n[0])
+	_, err := io.ReadFull(r, b)
+	return string(b), err
 }
 
 // readRequest reads: version 1 | command 1 | reserved 1 | address type 1 | address | port 2.
@@ -221,16 +302,40 @@ func readRequest(r io.Reader) (addr string, err error) {
 	return net.JoinHostPort(ip.String(), port), nil
 }
 
-func socks(ctx context.Context, c net.Conn) {
-	ok, err := readMethods(c)
+// greet agrees on how the client shows who it is, and says whether it may come in.
+func (s *server) greet(c net.Conn) bool {
+	want := byte(noAuthentication)
+	if s.sum != nil {
+		want = byPassword
+	}
+	ok, err := readMethods(c, want)
 	if err != nil {
-		return
+		return false
 	}
 	if !ok {
 		c.Write([]byte{socksVersion, noneAcceptable})
+		return false
+	}
+	c.Write([]byte{socksVersion, want})
+	if s.sum == nil {
+		return true
+	}
+	user, password, err := readPassword(c)
+	if err != nil {
+		return false
+	}
+	if !s.admits(user, password) {
+		c.Write([]byte{passwordVersion, passwordWrong})
+		return false
+	}
+	c.Write([]byte{passwordVersion, passwordRight})
+	return true
+}
+
+func (s *server) socks(ctx context.Context, c net.Conn) {
+	if !s.greet(c) {
 		return
 	}
-	c.Write([]byte{socksVersion, noAuthentication})
 	reply := func(code byte) { c.Write([]byte{socksVersion, code, 0, addressIPv4, 0, 0, 0, 0, 0, 0}) }
 	addr, err := readRequest(c)
 	var refused errReply
@@ -241,7 +346,7 @@ func socks(ctx context.Context, c net.Conn) {
 	if err != nil {
 		return
 	}
-	up, err := dial(ctx, addr)
+	up, err := s.dial(ctx, addr)
 	if err != nil {
 		reply(hostUnreachable)
 		return
@@ -251,8 +356,8 @@ func socks(ctx context.Context, c net.Conn) {
 }
 
 // tunnel answers CONNECT. The context of the request ends when the client has said all that it has to say, so ctx is the server's.
-func tunnel(ctx context.Context, w http.ResponseWriter, r *http.Request) {
-	up, err := dial(ctx, r.Host)
+func (s *server) tunnel(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+	up, err := s.dial(ctx, r.Host)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
 		return
