@@ -76,15 +76,24 @@ type workspace struct {
 	dir string // of devloop.yaml
 }
 
-// shop copies examples/shop into a module of its own.
+// shop is the shop in the local environment.
 func shop(t testing.TB) *workspace {
 	t.Helper()
 	testenv.NeedsRoot(t)
 	testenv.NeedsFull(t)
 	testenv.NeedsProgram(t, "redis-server")
+	return copied(t)
+}
+
+// copied is examples/shop in a module of its own.
+func copied(t testing.TB) *workspace {
+	t.Helper()
 	top := t.TempDir()
 	for _, name := range []string{"go.mod", "go.sum"} {
 		copyFile(t, filepath.Join(root(), name), filepath.Join(top, name))
+	}
+	if err := os.CopyFS(filepath.Join(top, "keylog"), os.DirFS(filepath.Join(root(), "keylog"))); err != nil { // the shop imports it
+		t.Fatal(err)
 	}
 	dir := filepath.Join(top, "examples", "shop")
 	err := filepath.WalkDir(filepath.Join(root(), "examples", "shop"), func(path string, d os.DirEntry, err error) error {

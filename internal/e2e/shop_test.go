@@ -71,31 +71,36 @@ func TestEachFaultIsCaughtByItsOwnCheck(t *testing.T) {
 	for _, f := range faults(t) {
 		t.Run(f.Fault, func(t *testing.T) {
 			w.write("faults.env", "FAULTS="+f.Fault+"\n")
-			it := w.run()
-			if it.ExitCode != 1 || it.Verdict != traffic.Fail {
-				t.Fatalf("verdict %s, exit %d, failure %+v\n%s", it.Verdict, it.ExitCode, it.Failure, explain(not(it, traffic.Pass)))
-			}
-			own := false
-			allowed := map[string]bool{f.Check: true}
-			for _, name := range f.Builtin {
-				allowed[name] = true
-			}
-			for _, c := range it.Checks {
-				if c.Verdict != traffic.Fail {
-					continue
-				}
-				if !allowed[c.Name] {
-					t.Errorf("%q fails too, by accident:\n%s", c.Name, explain([]traffic.CheckResult{c}))
-				}
-				if c.Name == f.Check {
-					own = true
-					proves(t, c, f)
-				}
-			}
-			if !own {
-				t.Errorf("its own check %q does not fail:\n%s", f.Check, explain(not(it, traffic.Pass)))
-			}
+			caught(t, w.run(), f)
 		})
+	}
+}
+
+// caught wants the fault's own check to fail with its proof, and no other that the fault is not known to break.
+func caught(t *testing.T, it *traffic.Iteration, f fault) {
+	t.Helper()
+	if it.ExitCode != 1 || it.Verdict != traffic.Fail {
+		t.Fatalf("verdict %s, exit %d, failure %+v\n%s", it.Verdict, it.ExitCode, it.Failure, explain(not(it, traffic.Pass)))
+	}
+	own := false
+	allowed := map[string]bool{f.Check: true}
+	for _, name := range f.Builtin {
+		allowed[name] = true
+	}
+	for _, c := range it.Checks {
+		if c.Verdict != traffic.Fail {
+			continue
+		}
+		if !allowed[c.Name] {
+			t.Errorf("%q fails too, by accident:\n%s", c.Name, explain([]traffic.CheckResult{c}))
+		}
+		if c.Name == f.Check {
+			own = true
+			proves(t, c, f)
+		}
+	}
+	if !own {
+		t.Errorf("its own check %q does not fail:\n%s", f.Check, explain(not(it, traffic.Pass)))
 	}
 }
 
