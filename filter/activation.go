@@ -101,7 +101,7 @@ func (a *Activation) value(f *Field) ref.Val {
 		return a.absent(f, &a.unanswered)
 	case ok:
 		return v
-	case a.mode == ModeFilter && f.number != nil:
+	case a.mode == ModeFilter && (f.number != nil || f.partial):
 		return v // a number may have one that says that there is none
 	case a.mode == ModeFilter:
 		return f.zero
@@ -149,5 +149,5 @@ func (a *Activation) has(f *Field) ref.Val {
 	if a.mode == ModeExpect && a.unseen(f, ok) {
 		return a.absent(f, &a.unanswered)
 	}
-	return types.Bool(ok && v.Equal(f.zero) != types.True)
+	return types.Bool((ok || f.partial) && v.Equal(f.zero) != types.True)
 }

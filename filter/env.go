@@ -37,9 +37,11 @@ var rowEnv = sync.OnceValues(func() (*cel.Env, error) {
 		cel.Variable(nowVariable, cel.TimestampType),
 		cel.Function("now", cel.Overload("now", nil, cel.TimestampType)), // replaced by the variable in Prepare
 		mapGet(),
+		mentions(),
 		cel.Macros(cel.GlobalMacro("has", 1, expandHas)),
 		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals()),
 	}
+	options = append(options, jsonFunctions()...)
 	for _, f := range table().fields {
 		options = append(options, cel.Variable(f.Name, f.Type), cel.Variable(hasPrefix+f.Name, cel.BoolType))
 	}

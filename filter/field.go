@@ -30,6 +30,7 @@ type Field struct {
 	// Get reads it from a row. False means that the row has no value; the value is then the type's default.
 	Get func(*Row) (ref.Val, bool)
 
+	partial bool            // filters read what there is of it, though a part is missing
 	echoed  bool            // answers repeat it: DNS answers carry the question
 	parent  bool            // it follows from which call the parent is, which may not be sure
 	head    head            // it follows from the headers of the request or response, which may be cut

@@ -10,7 +10,7 @@ import (
 // sections is the table. A field added here exists everywhere: in filters, checks, completion, hover and the reference.
 func sections() []section {
 	return slices.Concat(
-		[]section{kindSection(), httpSection(), timeSection()},
+		[]section{kindSection(), httpSection(), textsSection(), timeSection()},
 		endSections(),
 		[]section{metaSection(), derivedSection(), retrySection(), securitySection(), grpcSection(), dnsSection(), postgresqlSection(), tlsSection(), redisSection(), websocketSection(), graphqlSection(), eventsSection(), connectionSection(), tcpSection(),
 			flowSection(), captureSection()},

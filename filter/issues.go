@@ -163,7 +163,7 @@ func dotted(tokens []token, offset int) (name string, start int, call bool) {
 
 // functions are the functions and macros that a filter can call.
 var functions = []string{"all", "bool", "bytes", "contains", "double", "duration", "endsWith", "exists", "exists_one", "filter", "getDate", "getDayOfWeek",
-	"getFullYear", "getHours", "getMilliseconds", "getMinutes", "getMonth", "getSeconds", "has", "int", "map", "map_get", "matches", "now", "size",
+	"getFullYear", "getHours", "getMilliseconds", "getMinutes", "getMonth", "getSeconds", "has", "int", "json", "json_all", "json_has", "json_number", "map", "map_get", "matches", "mentions", "now", "size",
 	"startsWith", "string", "timestamp", "type", "uint"}
 
 // Nearest returns the field, or one of the further names, whose spelling is nearest to a name; empty when none is near.

@@ -12,7 +12,7 @@ import (
 
 // Prepare edits a parsed tree in place into what [RowEnv] can check. m[k] and m.k of a field that is a map become
 // map_get(m, k, ""), so that a missing key reads as empty; `has(m.k)` and `k in m` stay exact. A dotted field becomes one
-// identifier, has(field) asks whether the row has it, and now() becomes the activation's time. Everything else, such as
+// identifier, has(field) asks whether the row has it, now() becomes the activation's time, and mentions(x) looks into texts. All else, such as
 // aggregates and their arguments, is left as it stands.
 func Prepare(parsed *cel.Ast) error {
 	tree := parsed.NativeRep()
@@ -106,6 +106,9 @@ func (p *preparer) call(e ast.Expr, loops int) {
 		p.mapGet(e, c.Args()[0], c.Args()[1])
 	case c.FunctionName() == "now" && !c.IsMemberFunction() && len(c.Args()) == 0:
 		e.SetKindCase(p.factory.NewIdent(e.ID(), nowVariable))
+	case c.FunctionName() == "mentions" && !c.IsMemberFunction() && len(c.Args()) == 1:
+		text := p.factory.CopyExpr(c.Args()[0])
+		e.SetKindCase(p.factory.NewCall(e.ID(), "mentions", p.factory.NewIdent(p.id(e.ID()), textsName), text))
 	}
 }
 

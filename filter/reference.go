@@ -24,6 +24,13 @@ A filter (KFL) is a CEL expression over one row, a call or a connection, that is
 - ` + "`m[key]`" + ` of a missing key reads as empty; ` + "`key in m` and `has(m.key)`" + ` tell whether it is there. Header names are case-insensitive.
 - Durations compare with ` + "`duration(\"100ms\")`" + `, times with ` + "`timestamp(\"2026-01-02T15:04:05Z\")` and `now() - duration(\"5m\")`" + `.
 - Strings have ` + "`contains` `startsWith` `endsWith` `matches`" + ` (RE2) and ` + "`size`" + `; lists and maps ` + "`in` `size` `exists` `all` `map_get`" + `.
+- Text that is JSON, such as ` + "`request.body`, `response.body`, `gql_variables` or `redis_reply`" + `, takes a path: ` + "`request.body.json(\"$.items[0].sku\") == \"A1\"`" + `
+  (text; ` + "`\"\"`" + ` where it leads nowhere), ` + "`request.body.json_number(\"$.total\") > 100.0`, `request.body.json_has(\"$.coupon\")`" + ` and
+  ` + "`\"A1\" in request.body.json_all(\"$.items[*].sku\")`" + `. Steps are ` + "`.name` `[\"name\"]` `[0]` `[*]` `.*`" + `. Of several documents, as gRPC messages
+  are, the first that has the path counts, and ` + "`json_all`" + ` takes all; of a body that was cut, what was kept.
+- ` + "`mentions(\"12345\")`" + ` asks whether the call says a text anywhere: it looks into ` + "`texts`" + `, exactly as written.
+- Rows are redacted before any filter sees them: ` + "`mentions`" + `, bodies and headers hold ` + "`[redacted …]`" + ` where a secret stood, so a filter cannot be used
+  to guess one. The keyed hash in that mark finds the same secret elsewhere.
 - The older spellings are accepted and rewritten: ` + "`and` `or` `not`, `path contains \"/api\"`, `path == r\"^/api\"`" + ` and the aliases below.
 - Fields of calls are empty on connections. Fields of connections are there on a call whose connection is known.
 `)

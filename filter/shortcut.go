@@ -52,6 +52,9 @@ func attributeField(i interpreter.InterpretableV2) *Field {
 func comparison(f *Field, function string, constant ref.Val) func(*Row) bool {
 	switch c := constant.(type) {
 	case types.String:
+		if f.Name == textsName && function == "mentions" {
+			return func(r *Row) bool { return mentioned(r, string(c)) }
+		}
 		if test := textTest(function); f.text != nil && test != nil {
 			get, want := f.text, string(c)
 			return func(r *Row) bool { v, _ := get(r); return test(v, want) }
