@@ -8,10 +8,11 @@ type analysis struct {
 	Next      uint32 // sequence number behind the highest one sent
 	NextSet   bool
 	NextTime  int64
-	Window    int  // as written, not scaled
-	Scale     int  // window scale: 0 until known
-	ScaleSet  bool // known, be it that there is none
-	SYNWindow bool // the last window was a SYN's, which is not scaled
+	Ackable   uint32 // sequence number up to which nothing is missing: what an ACK may say
+	Window    int    // as written, not scaled
+	Scale     int    // window scale: 0 until known
+	ScaleSet  bool   // known, be it that there is none
+	SYNWindow bool   // the last window was a SYN's, which is not scaled
 	LastAck   uint32
 	AckSet    bool
 	AckTime   int64
@@ -67,6 +68,9 @@ func (d *Dissector) analyse(c *connection, dir int, s *segment, t int64, way tra
 	if s.ack != f.LastAck {
 		f.DupAcks = 0
 	}
+	if s.flags&flagACK != 0 && j&isProbe == 0 {
+		r.acked(s.ack)
+	}
 	sends := s.length > 0 || s.flags&(flagSYN|flagFIN) != 0
 	if sends && j&isKeepAlive == 0 {
 		j |= m.judgeRepeat(f, r, s, t)
@@ -76,8 +80,12 @@ func (d *Dissector) analyse(c *connection, dir int, s *segment, t int64, way tra
 		f.fly(next, t, j&isRepeat != 0, way)
 	}
 	if j&isProbe == 0 {
+		whole := !f.NextSet || s.seq == f.Ackable
 		if s.flags&flagRST == 0 && (!f.NextSet || after(next, f.Next)) {
 			f.Next, f.NextSet, f.NextTime = next, next != 0, t
+		}
+		if whole {
+			f.Ackable = f.Next
 		}
 	}
 	f.LastAck, f.AckSet, f.AckTime = s.ack, s.ack != 0, t
@@ -93,6 +101,18 @@ func (d *Dissector) analyse(c *connection, dir int, s *segment, t int64, way tra
 	}
 	c.milestones(dir, s, t, way)
 	c.sampleRTT(dir, s, t, way)
+}
+
+// acked takes an ACK of what r sent. One of more than was captured (tcp.analysis.ack_lost_segment) tells that the capture
+// lacks segments of r; duplicate ACKs may have been among them, and Wireshark takes them for granted.
+func (r *analysis) acked(ack uint32) {
+	if !r.NextSet || !after(ack, r.Ackable) {
+		return
+	}
+	if r.Ackable == r.Next { // else what is missing was known before
+		r.DupAcks = max(r.DupAcks, fastDupAcks)
+	}
+	r.Ackable = r.Next
 }
 
 // end is the sequence number behind a segment: SYN and FIN count as one each, and as one together.
@@ -156,9 +176,10 @@ func (r *analysis) windowEnd() uint32 {
 	return r.LastAck + uint32(r.Window)<<scale
 }
 
-// Times within which a segment below the highest one is explained.
+// What explains a segment below the highest one.
 const (
-	fastWithin     = int64(20e6) // after the last duplicate ACK: a fast retransmission
+	fastDupAcks    = 2
+	fastWithin     = int64(20e6) // after the last of these ACKs: a fast retransmission
 	reorderDefault = int64(3e6)  // after the highest segment: out of order, as long as no round trip time is known
 )
 
@@ -172,7 +193,7 @@ func (m *metrics) judgeRepeat(f, r *analysis, s *segment, t int64) judgement {
 	if !f.NextSet || !before(s.seq, f.Next) || s.length > 1 && s.seq == f.Next-1 { // the last: behind a probe of one byte
 		return 0
 	}
-	if r.DupAcks >= 2 && t-r.AckTime < fastWithin && r.LastAck == s.seq {
+	if r.DupAcks >= fastDupAcks && t-r.AckTime < fastWithin && r.LastAck == s.seq {
 		m.Fast++
 		m.Retransmissions++ // tcp.analysis.fast_retransmission, which is a tcp.analysis.retransmission as well
 		return isRepeat

@@ -40,6 +40,8 @@ var children = map[string]func(file string) error{
 	"tlspostgresql":  func(file string) error { return recordTo(file, encryptedPostgreSQL(file)) },
 	"tls":            func(file string) error { return recordTo(file, everyTLS(file)) },
 	"websocket":      func(file string) error { return recordTo(file, everyWebSocket(file)) },
+	"dns":            func(file string) error { return recordTo(file, everyDNS(file)) },
+	"odd":            func(file string) error { return recordTo(file, everyOdd(file)) },
 	"events":         func(file string) error { return recordTo(file, everyEvent(file)) },
 	"browser":        func(file string) error { return recordTo(file, browse(file)) },
 	"tcp":            func(file string) error { return recordTo(file, troubledTCP("1")) },

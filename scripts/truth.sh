@@ -13,7 +13,9 @@ code=$?
 section() { # its title, its file
 	[ -s "$dir/$2.txt" ] || return 0
 	printf '\n%s\n' "$1"
-	if [ "$2" != 4-differences ]; then
+	if [ "$2" = 3-tcp ]; then
+		printf '%-44s %6s %6s %8s %8s %8s\n' "scored streams" equal of "" right ""
+	elif [ "$2" != 4-differences ]; then
 		printf '%-44s %6s %6s %8s %8s %8s %7s\n' "" ours tshark raw "no calls" agrees bar
 	fi
 	sort -u "$dir/$2.txt"
