@@ -1,13 +1,12 @@
 package dissect_test
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -18,7 +17,8 @@ const rounds = 5
 
 // BenchmarkFile dissects a capture file in a process of its own, reading included and writing nothing, and says what share
 // of tshark's CPU time and memory that takes, both measured in this run. DEVLOOP_BENCH_PCAP names the capture; without
-// it one of 50 MB is made, which needs root.
+// it one of 50 MB is made, which needs root. DEVLOOP_BENCH_READER names another program to measure, whose argument is the file;
+// DEVLOOP_BENCH_TSHARK another tshark, or none.
 func BenchmarkFile(b *testing.B) {
 	file := os.Getenv("DEVLOOP_BENCH_PCAP")
 	if file == "" {
@@ -37,8 +37,20 @@ func BenchmarkFile(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(ours.cpu.Seconds(), "cpu-s")
 	b.ReportMetric(megabytes/ours.cpu.Seconds(), "MB/cpu-s")
+	b.ReportMetric(ours.calls/ours.cpu.Seconds(), "calls/cpu-s")
 	b.ReportMetric(ours.memory, "peak-MB")
-	tshark, err := exec.LookPath("tshark")
+	if reader := os.Getenv("DEVLOOP_BENCH_READER"); reader != "" {
+		theirs := median(rounds, func() usage {
+			cmd := exec.Command(reader, file)
+			if err := cmd.Run(); err != nil {
+				b.Fatalf("%s %s: %v", reader, file, err)
+			}
+			return usageOf(cmd.ProcessState)
+		})
+		b.ReportMetric(theirs.cpu.Seconds(), "reader-cpu-s")
+		b.ReportMetric(ours.cpu.Seconds()/theirs.cpu.Seconds(), "ours/reader")
+	}
+	tshark, err := exec.LookPath(cmp.Or(os.Getenv("DEVLOOP_BENCH_TSHARK"), "tshark"))
 	if err != nil {
 		return
 	}
@@ -57,20 +69,21 @@ func BenchmarkFile(b *testing.B) {
 type usage struct {
 	cpu    time.Duration
 	memory float64 // MB at the peak
+	calls  float64
 }
 
 func usageOf(p *os.ProcessState) usage {
-	return usage{p.UserTime() + p.SystemTime(), float64(p.SysUsage().(*syscall.Rusage).Maxrss) / 1000}
+	return usage{cpu: p.UserTime() + p.SystemTime(), memory: float64(p.SysUsage().(*syscall.Rusage).Maxrss) / 1000}
 }
 
 // dissectOnce is what one run took.
 func dissectOnce(b *testing.B, file string) usage {
 	state, out := child(b, "dissect", file)
-	kB, err := strconv.ParseFloat(strings.TrimSpace(out), 64)
-	if err != nil {
-		b.Fatal(err)
+	var kB, calls float64
+	if _, err := fmt.Sscan(out, &kB, &calls); err != nil {
+		b.Fatalf("%q: %v", out, err)
 	}
-	return usage{usageOf(state).cpu, kB / 1000}
+	return usage{usageOf(state).cpu, kB / 1000, calls}
 }
 
 func median(n int, run func() usage) usage {
