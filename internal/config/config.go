@@ -171,8 +171,8 @@ type KindEnvironment struct {
 	Config string `yaml:"config,omitempty" json:"config,omitempty"`
 	// Namespace to deploy to; the workspace folder's name by default.
 	Namespace string `yaml:"namespace,omitempty" json:"namespace,omitempty"`
-	// Manifests are files and folders to deploy, relative to the workspace.
-	Manifests []string `yaml:"manifests,omitempty" json:"manifests,omitempty"`
+	// Manifests are what to deploy beside what is generated: files, folders, Kustomize folders and Helm charts.
+	Manifests []Manifest `yaml:"manifests,omitempty" json:"manifests,omitempty"`
 }
 
 // ClusterEnvironment is a cluster that is there already.
@@ -183,6 +183,8 @@ type ClusterEnvironment struct {
 	Context string `yaml:"context,omitempty" json:"context,omitempty"`
 	// Namespace to deploy to; the workspace folder's name by default.
 	Namespace string `yaml:"namespace,omitempty" json:"namespace,omitempty"`
+	// Manifests are what to deploy beside what is generated: files, folders, Kustomize folders and Helm charts.
+	Manifests []Manifest `yaml:"manifests,omitempty" json:"manifests,omitempty"`
 	// AllowContexts are names or patterns of contexts that may be used although they do not look like clusters of this machine.
 	AllowContexts []string `yaml:"allowContexts,omitempty" json:"allowContexts,omitempty"`
 	// AgentImage is the node agent's image in a registry that the cluster can pull from.

@@ -117,6 +117,7 @@ func join(path, key string) string {
 var (
 	durationType = reflect.TypeFor[Duration]()
 	sizeType     = reflect.TypeFor[Size]()
+	manifestType = reflect.TypeFor[Manifest]()
 )
 
 // decode fills v, which is a value of the types in config.go.
@@ -149,6 +150,8 @@ func (d *document) decode(n *yaml.Node, v reflect.Value, path string) {
 			v.SetInt(int64(parsed))
 			return err
 		})
+	case v.Type() == manifestType && n.Kind == yaml.ScalarNode:
+		d.decodeScalar(n, v.FieldByName("Path"), path)
 	default:
 		d.decodeKind(n, v, path)
 	}

@@ -53,9 +53,7 @@ func (d *document) kindEnvironment(k KindEnvironment) {
 		d.at(at+".nodes", "", "%s.nodes must be from 1 to %d", at, maxKindNodes)
 	}
 	d.inside(at+".config", k.Config)
-	for i, m := range k.Manifests {
-		d.inside(fmt.Sprintf("%s.manifests[%d]", at, i), m)
-	}
+	d.manifests(at, k.Manifests)
 }
 
 func (d *document) clusterEnvironment(c ClusterEnvironment) {
@@ -63,6 +61,7 @@ func (d *document) clusterEnvironment(c ClusterEnvironment) {
 	if c.Namespace != "" && !dnsLabel.MatchString(c.Namespace) {
 		d.at(at+".namespace", "at most 63 lower-case letters, digits and hyphens", "%q cannot be a namespace", c.Namespace)
 	}
+	d.manifests(at, c.Manifests)
 	for i, p := range c.AllowContexts {
 		if _, err := path.Match(p, ""); err != nil {
 			d.at(fmt.Sprintf("%s.allowContexts[%d]", at, i), "", "bad pattern %q: %v", p, err)

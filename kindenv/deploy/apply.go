@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -41,6 +42,7 @@ func NewDeployer(config *rest.Config) (*Deployer, error) {
 	d := &Deployer{}
 	config = rest.CopyConfig(config)
 	config.Wrap(d.patiently)
+	config.WarningHandler = &warnings{say: d.say}
 	var err error
 	if d.client, err = kubernetes.NewForConfig(config); err != nil {
 		return nil, fmt.Errorf("speak to the cluster: %w", err)
@@ -125,11 +127,12 @@ func (d *Deployer) Apply(ctx context.Context, objects []*unstructured.Unstructur
 // applyAll applies objects that do not need each other. All of their errors are told.
 func (d *Deployer) applyAll(ctx context.Context, objects []*unstructured.Unstructured) ([]string, error) {
 	changed, errs := make([]bool, len(objects)), make([]error, len(objects))
+	have := d.lists(ctx, objects)
 	var g errgroup.Group
 	g.SetLimit(together)
 	for i, o := range objects {
 		g.Go(func() error {
-			changed[i], errs[i] = d.apply(ctx, o)
+			changed[i], errs[i] = d.apply(ctx, o, have)
 			if errs[i] == nil && changed[i] && o.GetKind() == "CustomResourceDefinition" {
 				errs[i] = d.established(ctx, o)
 			}
@@ -160,7 +163,7 @@ func Ref(o *unstructured.Unstructured) string {
 }
 
 // apply applies an object unless it is there as it was applied last, and says whether it did.
-func (d *Deployer) apply(ctx context.Context, o *unstructured.Unstructured) (bool, error) {
+func (d *Deployer) apply(ctx context.Context, o *unstructured.Unstructured, have lists) (bool, error) {
 	mapping, err := d.mapping(o)
 	if err != nil {
 		return false, err
@@ -169,7 +172,7 @@ func (d *Deployer) apply(ctx context.Context, o *unstructured.Unstructured) (boo
 	if mapping.Scope.Name() == meta.RESTScopeNameRoot {
 		o.SetNamespace("")
 	}
-	there, err := d.metadata.Resource(mapping.Resource).Namespace(o.GetNamespace()).Get(ctx, o.GetName(), metav1.GetOptions{})
+	there, err := d.there(ctx, mapping.Resource, o, have)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return false, err
 	}
@@ -190,7 +193,7 @@ func (d *Deployer) apply(ctx context.Context, o *unstructured.Unstructured) (boo
 	if err != nil {
 		return false, err
 	}
-	if there != nil && there.Annotations[AnnotationSpec] == spec && there.DeletionTimestamp == nil {
+	if err == nil && there != nil && there.Annotations[AnnotationSpec] == spec && there.DeletionTimestamp == nil {
 		return false, nil
 	}
 	annotate(o, AnnotationSpec, spec)
@@ -200,6 +203,51 @@ func (d *Deployer) apply(ctx context.Context, o *unstructured.Unstructured) (boo
 		return true, d.replace(ctx, resource, o, err)
 	}
 	return err == nil, err
+}
+
+// lists are the objects of a kind in a namespace, by name.
+type lists map[listOf]map[string]*metav1.PartialObjectMetadata
+
+type listOf struct {
+	resource  schema.GroupVersionResource
+	namespace string
+}
+
+// lists asks for what is there of kinds that several objects are of, so that a plan that did not change costs few requests.
+// What cannot be listed is asked for one by one.
+func (d *Deployer) lists(ctx context.Context, objects []*unstructured.Unstructured) lists {
+	count := map[listOf]int{}
+	for _, o := range objects {
+		if mapping, err := d.mapping(o); err == nil && o.GetNamespace() != "" && mapping.Scope.Name() == meta.RESTScopeNameNamespace {
+			count[listOf{mapping.Resource, o.GetNamespace()}]++
+		}
+	}
+	all := lists{}
+	for of, n := range count {
+		if n < 3 {
+			continue
+		}
+		list, err := d.metadata.Resource(of.resource).Namespace(of.namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			continue
+		}
+		all[of] = map[string]*metav1.PartialObjectMetadata{}
+		for i := range list.Items {
+			all[of][list.Items[i].Name] = &list.Items[i]
+		}
+	}
+	return all
+}
+
+// there is what the cluster has of an object.
+func (d *Deployer) there(ctx context.Context, resource schema.GroupVersionResource, o *unstructured.Unstructured, have lists) (*metav1.PartialObjectMetadata, error) {
+	if list, ok := have[listOf{resource, o.GetNamespace()}]; ok {
+		if found := list[o.GetName()]; found != nil {
+			return found, nil
+		}
+		return nil, apierrors.NewNotFound(resource.GroupResource(), o.GetName())
+	}
+	return d.metadata.Resource(resource).Namespace(o.GetNamespace()).Get(ctx, o.GetName(), metav1.GetOptions{})
 }
 
 // stripped is an object as it is applied.

@@ -21,7 +21,7 @@ const (
 	LabelRole      = "devloop.dev/role" // service, dependency or exercise
 	LabelService   = "devloop.dev/service"
 	LabelPlanned   = "devloop.dev/planned" // of what goes when the plan no longer has it
-	AnnotationSpec = "devloop.dev/spec" // hash of the object as it was applied
+	AnnotationSpec = "devloop.dev/spec"    // hash of the object as it was applied
 	Manager        = "devloop"
 )
 

@@ -61,6 +61,9 @@ func plan(t *testing.T, dir string, manifests []config.Manifest) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if m := cfg.Environment.Kind.Manifests; m != nil {
+		manifests = m
+	}
 	env := map[string]map[string]string{}
 	for name, s := range cfg.Services {
 		env[name] = s.Env
@@ -73,6 +76,9 @@ func plan(t *testing.T, dir string, manifests []config.Manifest) []byte {
 		return []byte("error: " + strings.ReplaceAll(err.Error(), dir, "WORKSPACE") + "\n")
 	}
 	var b bytes.Buffer
+	for _, n := range p.Notes {
+		b.WriteString("# " + n + "\n")
+	}
 	for _, o := range p.Objects {
 		text, err := yaml.Marshal(o.Object)
 		if err != nil {

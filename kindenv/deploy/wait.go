@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -18,27 +17,31 @@ import (
 
 // HangError says why a rollout does not come to its end.
 type HangError struct {
-	Service string
-	Pod     string
-	Reason  string // the cluster's word for it: ImagePullBackOff, CrashLoopBackOff, Unschedulable, …
-	What    string // one sentence
-	Log     string // last lines of the container, where they explain it
-	Hint    string
+	Service   string
+	Pod       string
+	Container string
+	Reason    string // the cluster's word for it: ImagePullBackOff, CrashLoopBackOff, Unschedulable, …
+	What      string // one sentence
+	Log       string // last lines of the container, where they explain it
+	Hint      string
 }
 
 // Error is the sentence.
 func (e *HangError) Error() string { return e.Service + ": " + e.What }
 
 const (
-	pollEvery = 50 * time.Millisecond
-	logTail   = 20
+	pollEvery   = 50 * time.Millisecond
+	askEvery    = time.Second     // events of a rollout that hangs
+	tellAfter   = 3 * time.Second // what a rollout waits for
+	logTail     = 20
+	reasonBound = 5 * time.Second // for finding out why
 )
 
 // Pods lists the pods of a service that are not on their way out, of the newest revision of its workload only.
 func (d *Deployer) Pods(ctx context.Context, p *Plan, s Service) ([]corev1.Pod, error) {
 	list, err := d.client.CoreV1().Pods(p.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.SelectorFromSet(s.Selector).String()})
 	if err != nil {
-		return nil, fmt.Errorf("list the pods of %s: %w", s.Name, err)
+		return nil, fmt.Errorf("list the pods of %s: %w", s.Name, explain(err, nil))
 	}
 	pods := slices.DeleteFunc(list.Items, func(pod corev1.Pod) bool {
 		return pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
@@ -49,19 +52,19 @@ func (d *Deployer) Pods(ctx context.Context, p *Plan, s Service) ([]corev1.Pod, 
 // WaitRunning waits until every pod of the workload's newest revision runs the service's container, ready or not, and
 // returns these pods. It is how a service whose program is pushed comes up.
 func (d *Deployer) WaitRunning(ctx context.Context, p *Plan, s Service) ([]corev1.Pod, error) {
-	return d.wait(ctx, p, s, func(pod *corev1.Pod) bool {
+	return d.wait(ctx, &rollout{d: d, namespace: p.Namespace, s: s, done: func(pod *corev1.Pod) bool {
 		for _, c := range pod.Status.ContainerStatuses {
 			if c.Name == s.Container {
 				return c.State.Running != nil
 			}
 		}
 		return false
-	})
+	}})
 }
 
 // WaitReady waits until every pod of the workload's newest revision is ready and no other is left, and returns them.
 func (d *Deployer) WaitReady(ctx context.Context, p *Plan, s Service) ([]corev1.Pod, error) {
-	return d.wait(ctx, p, s, ready)
+	return d.wait(ctx, &rollout{d: d, namespace: p.Namespace, s: s, done: ready, alone: true, steady: s.Role != ""})
 }
 
 func ready(pod *corev1.Pod) bool {
@@ -73,29 +76,37 @@ func ready(pod *corev1.Pod) bool {
 	return false
 }
 
-// wait polls until the rollout is over and each pod is as it should be. What cannot heal by itself ends it at once;
-// everything else is told when ctx ends.
-func (d *Deployer) wait(ctx context.Context, p *Plan, s Service, done func(*corev1.Pod) bool) ([]corev1.Pod, error) {
-	if s.Kind == "" {
+// rollout is what is waited for.
+type rollout struct {
+	d         *Deployer
+	namespace string
+	s         Service
+	done      func(*corev1.Pod) bool
+	alone     bool                 // pods of older revisions must be gone
+	steady    bool                 // containers without a readiness probe must run for a while
+	first     map[string]time.Time // when a container was seen running first, by its ID
+}
+
+// wait polls until the rollout is over and each pod is as it should be. What cannot heal by itself ends it at once, what
+// rarely does after some seconds; everything else is told when ctx ends. Meanwhile it says what is waited for.
+func (d *Deployer) wait(ctx context.Context, r *rollout) ([]corev1.Pod, error) {
+	if r.s.Kind == "" {
 		return nil, nil
 	}
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
-	hang := &HangError{Service: s.Name, Reason: "NoPods", What: "no pod of it has come up"}
+	h := &hang{HangError: &HangError{Service: r.s.Name, Reason: "NoPods", What: "no pod of it has come up"}, since: time.Now()}
 	for {
-		pods, news, err := d.look(ctx, p, s, done)
-		if err != nil && ctx.Err() == nil {
+		pods, news, err := r.look(ctx)
+		if err != nil && (ctx.Err() == nil || errors.As(err, new(*UnreachableError))) {
 			return nil, err
 		}
 		if err == nil && news == nil {
 			return pods, nil
 		}
-		if news != nil {
-			hang = news
-		}
-		if ctx.Err() == nil && hang.hopeless() {
-			d.addLog(ctx, p, s, hang)
-			return nil, hang
+		h.update(ctx, r, news)
+		if ctx.Err() == nil && h.hopeless() {
+			return nil, r.tell(ctx, h)
 		}
 		select {
 		case <-tick.C:
@@ -103,80 +114,183 @@ func (d *Deployer) wait(ctx context.Context, p *Plan, s Service, done func(*core
 			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				return nil, context.Cause(ctx)
 			}
-			late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-			defer cancel()
-			d.addLog(late, p, s, hang)
-			d.addEvents(late, p, hang)
-			return nil, hang
+			return nil, r.tell(context.WithoutCancel(ctx), h)
 		}
 	}
 }
 
+// hang is what a rollout waits for, and since when.
+type hang struct {
+	*HangError           // with what events say of it
+	plain      HangError // without
+	since      time.Time
+	asked      time.Time
+	said       string
+}
+
+// update takes a new look into account; events are asked now and then. nil is no news.
+func (h *hang) update(ctx context.Context, r *rollout, news *HangError) {
+	if news == nil || ctx.Err() != nil {
+		return
+	}
+	if news.Reason != h.plain.Reason {
+		h.since, h.asked = time.Now(), time.Time{}
+	}
+	if *news != h.plain {
+		h.plain, h.HangError = *news, news
+		h.asked = time.Time{}
+	}
+	if lasts := time.Since(h.since); lasts > askEvery && time.Since(h.asked) > askEvery {
+		h.asked = time.Now()
+		detailed := h.plain
+		r.detail(ctx, &detailed)
+		h.HangError = &detailed
+		if lasts > tellAfter && h.What != h.said {
+			h.said = h.What
+			r.d.say("%s: waiting: %s", h.Service, h.What)
+		}
+	}
+}
+
+// hopeless says whether it has lasted for as long as such things are given.
+func (h *hang) hopeless() bool {
+	patience, ends := patienceWith(h.Reason)
+	return ends && time.Since(h.since) >= patience
+}
+
+// tell finds out all that is to be said of a rollout that is given up.
+func (r *rollout) tell(ctx context.Context, h *hang) error {
+	ctx, cancel := context.WithTimeout(ctx, reasonBound)
+	defer cancel()
+	e := h.plain
+	if e.Reason == "" {
+		e = *h.HangError
+	}
+	r.detail(ctx, &e)
+	r.addLog(ctx, &e)
+	return &e
+}
+
 // look is one look at a rollout: its pods when it is over, else what it waits for.
-func (d *Deployer) look(ctx context.Context, p *Plan, s Service, done func(*corev1.Pod) bool) ([]corev1.Pod, *HangError, error) {
-	want, newest, trouble, err := d.revision(ctx, p, s)
+func (r *rollout) look(ctx context.Context) ([]corev1.Pod, *HangError, error) {
+	switch r.s.Kind {
+	case "Pod":
+		return r.single(ctx)
+	case "Job":
+		return r.job(ctx)
+	}
+	want, newest, trouble, err := r.revision(ctx)
+	if err != nil || trouble != nil {
+		return nil, trouble, err
+	}
+	pods, err := r.d.Pods(ctx, &Plan{Namespace: r.namespace}, r.s)
 	if err != nil {
 		return nil, nil, err
 	}
-	if trouble != nil {
-		return nil, trouble, nil
-	}
-	pods, err := d.Pods(ctx, p, s)
-	if err != nil {
-		return nil, nil, err
-	}
-	var current []corev1.Pod
+	var current, old []corev1.Pod
 	for _, pod := range pods {
 		if newest(&pod) {
 			current = append(current, pod)
+		} else {
+			old = append(old, pod)
 		}
 	}
 	for _, pod := range current {
-		if !done(&pod) {
-			return nil, d.reason(s, &pod), nil
+		if !r.done(&pod) {
+			return nil, reason(r.s, &pod), nil
+		}
+		if r.steady && !r.runs(&pod) {
+			return nil, &HangError{Service: r.s.Name, Pod: pod.Name, Reason: "Started", What: "its container has started only now, and has no readiness probe"}, nil
 		}
 	}
 	if len(current) < want {
-		return nil, &HangError{Service: s.Name, Reason: "NoPods", What: fmt.Sprintf("%d of %d pods are there", len(current), want)}, nil
+		r.unblock(ctx, old)
+		return nil, &HangError{Service: r.s.Name, Reason: "NoPods", What: fmt.Sprintf("%d of %d pods are there", len(current), want)}, nil
+	}
+	if r.alone && len(old) > 0 {
+		return nil, &HangError{Service: r.s.Name, Reason: "OldPods", What: fmt.Sprintf("pod %s of its revision before is still there", old[0].Name)}, nil
 	}
 	return current, nil, nil
 }
 
+// steadyAfter is how long a container without a readiness probe must run: such a one counts as ready between its crashes.
+const steadyAfter = 2 * time.Second
+
+// runs says whether containers that nothing probes keep running.
+func (r *rollout) runs(pod *corev1.Pod) bool {
+	steady := true
+	for _, c := range pod.Spec.Containers {
+		i := slices.IndexFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.Name == c.Name })
+		if c.ReadinessProbe != nil || i < 0 {
+			continue
+		}
+		state := pod.Status.ContainerStatuses[i]
+		if state.State.Running == nil || time.Since(state.State.Running.StartedAt.Time) > 10*steadyAfter {
+			continue
+		}
+		if r.first == nil {
+			r.first = map[string]time.Time{}
+		}
+		if r.first[state.ContainerID].IsZero() {
+			r.first[state.ContainerID] = time.Now()
+		}
+		steady = steady && time.Since(r.first[state.ContainerID]) >= steadyAfter
+	}
+	return steady
+}
+
+// unblock deletes pods of a stateful set's older revisions that will never be ready: its controller waits for them before it
+// goes on, so a revision that fails would block the one that mends it.
+func (r *rollout) unblock(ctx context.Context, old []corev1.Pod) {
+	if r.s.Kind != "StatefulSet" {
+		return
+	}
+	for _, pod := range old {
+		if patience, ends := patienceWith(reason(r.s, &pod).Reason); ready(&pod) || !ends || patience > 0 {
+			continue
+		}
+		err := r.d.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &pod.UID}})
+		if err == nil {
+			r.d.say("%s: pod %s of its revision before fails and blocks the new one: it is deleted", r.s.Name, pod.Name)
+		}
+	}
+}
+
 // revision says how many pods the workload wants, and which are of its newest revision.
-func (d *Deployer) revision(ctx context.Context, p *Plan, s Service) (want int, newest func(*corev1.Pod) bool, trouble *HangError, err error) {
-	apps := d.client.AppsV1()
+func (r *rollout) revision(ctx context.Context) (want int, newest func(*corev1.Pod) bool, trouble *HangError, err error) {
+	apps, s := r.d.client.AppsV1(), r.s
 	switch s.Kind {
 	case "Deployment":
-		o, err := apps.Deployments(p.Namespace).Get(ctx, s.Workload, metav1.GetOptions{})
+		o, err := apps.Deployments(r.namespace).Get(ctx, s.Workload, metav1.GetOptions{})
 		if err != nil {
-			return 0, nil, nil, fmt.Errorf("look at deployment %s: %w", s.Workload, err)
+			return r.gone(ctx, err)
 		}
 		if o.Status.ObservedGeneration < o.Generation {
 			return 0, nil, &HangError{Service: s.Name, Reason: "NotObserved", What: "the cluster's controller has not looked at its deployment yet"}, nil
 		}
 		for _, c := range o.Status.Conditions {
 			if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
-				return 0, nil, &HangError{Service: s.Name, Reason: c.Reason, What: "its pods are refused: " + c.Message, Hint: "kubectl describe deployment " + s.Workload}, nil
+				return 0, nil, &HangError{Service: s.Name, Reason: c.Reason, What: "its pods are refused: " + refusal(c.Message), Hint: fmt.Sprintf("kubectl -n %s describe deployment %s", r.namespace, s.Workload)}, nil
 			}
 		}
-		set, err := d.replicaSet(ctx, o)
+		set, err := r.d.replicaSet(ctx, o)
 		if err != nil {
 			return 0, nil, nil, err
 		}
 		return int(deref(o.Spec.Replicas, 1)), func(pod *corev1.Pod) bool { return set != "" && pod.Labels["pod-template-hash"] == set }, nil, nil
 	case "StatefulSet":
-		o, err := apps.StatefulSets(p.Namespace).Get(ctx, s.Workload, metav1.GetOptions{})
+		o, err := apps.StatefulSets(r.namespace).Get(ctx, s.Workload, metav1.GetOptions{})
 		if err != nil {
-			return 0, nil, nil, fmt.Errorf("look at statefulset %s: %w", s.Workload, err)
+			return r.gone(ctx, err)
 		}
 		if o.Status.ObservedGeneration < o.Generation {
 			return 0, nil, &HangError{Service: s.Name, Reason: "NotObserved", What: "the cluster's controller has not looked at its statefulset yet"}, nil
 		}
 		return int(deref(o.Spec.Replicas, 1)), func(pod *corev1.Pod) bool { return pod.Labels["controller-revision-hash"] == o.Status.UpdateRevision }, nil, nil
 	case "DaemonSet":
-		o, err := apps.DaemonSets(p.Namespace).Get(ctx, s.Workload, metav1.GetOptions{})
+		o, err := apps.DaemonSets(r.namespace).Get(ctx, s.Workload, metav1.GetOptions{})
 		if err != nil {
-			return 0, nil, nil, fmt.Errorf("look at daemonset %s: %w", s.Workload, err)
+			return r.gone(ctx, err)
 		}
 		if o.Status.ObservedGeneration < o.Generation || o.Status.UpdatedNumberScheduled < o.Status.DesiredNumberScheduled {
 			return 0, nil, &HangError{Service: s.Name, Reason: "NotObserved", What: "its daemonset is being rolled out"}, nil
@@ -184,6 +298,19 @@ func (d *Deployer) revision(ctx context.Context, p *Plan, s Service) (want int, 
 		return int(o.Status.DesiredNumberScheduled), func(*corev1.Pod) bool { return true }, nil, nil
 	}
 	return 0, nil, nil, fmt.Errorf("a rollout of a %s cannot be waited for", s.Kind)
+}
+
+// gone says why a workload cannot be looked at.
+func (r *rollout) gone(ctx context.Context, err error) (int, func(*corev1.Pod) bool, *HangError, error) {
+	if !apierrors.IsNotFound(err) {
+		return 0, nil, nil, fmt.Errorf("look at %s %s: %w", strings.ToLower(r.s.Kind), r.s.Workload, explain(err, nil))
+	}
+	h := &HangError{Service: r.s.Name, Reason: "Deleted", What: fmt.Sprintf("its %s %s was deleted by somebody else", strings.ToLower(r.s.Kind), r.s.Workload)}
+	ns, err := r.d.client.CoreV1().Namespaces().Get(ctx, r.namespace, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) || err == nil && ns.DeletionTimestamp != nil {
+		h.What = fmt.Sprintf("namespace %s is being deleted by somebody else", r.namespace)
+	}
+	return 0, nil, h, nil
 }
 
 // replicaSet is the hash of a deployment's newest one, empty while there is none.
@@ -203,116 +330,6 @@ func (d *Deployer) replicaSet(ctx context.Context, o *appsv1.Deployment) (string
 		}
 	}
 	return "", nil
-}
-
-// reason is what a pod waits for, in the order in which these things happen.
-func (d *Deployer) reason(s Service, pod *corev1.Pod) *HangError {
-	h := &HangError{Service: s.Name, Pod: pod.Name}
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
-			h.Reason, h.What = c.Reason, "no node takes its pod: "+c.Message
-			return h
-		}
-	}
-	for _, c := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-		image := c.Image
-		if w := c.State.Waiting; w != nil {
-			h.Reason = w.Reason
-			switch w.Reason {
-			case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RegistryUnavailable", "ImageInspectError":
-				h.What = fmt.Sprintf("image %s cannot be had: %s", image, cut(w.Message))
-				h.Hint = "devloop cluster load IMAGE loads one from this machine's engine"
-			case "CrashLoopBackOff":
-				h.What = fmt.Sprintf("container %s ends again and again%s", c.Name, ended(c.LastTerminationState.Terminated))
-			case "ContainerCreating", "PodInitializing":
-				h.What = "its pod is being made: " + strings.TrimSpace(w.Reason+" "+cut(w.Message))
-			default:
-				h.What = strings.TrimSuffix(fmt.Sprintf("container %s waits: %s: %s", c.Name, w.Reason, cut(w.Message)), ": ")
-			}
-			return h
-		}
-		if t := c.State.Terminated; t != nil && (t.ExitCode != 0 || !isInit(pod, c.Name)) {
-			h.Reason, h.What = t.Reason, fmt.Sprintf("container %s has ended%s", c.Name, ended(t))
-			return h
-		}
-	}
-	h.Reason, h.What = "NotReady", "its pod runs and is not ready"
-	return h
-}
-
-func isInit(pod *corev1.Pod, container string) bool {
-	return slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == container })
-}
-
-func ended(t *corev1.ContainerStateTerminated) string {
-	switch {
-	case t == nil:
-		return ""
-	case t.Reason == "OOMKilled":
-		return ": it took more memory than its limit"
-	case t.Signal != 0:
-		return fmt.Sprintf(": signal %d", t.Signal)
-	case t.Message != "":
-		return fmt.Sprintf(": exit code %d, %s", t.ExitCode, cut(t.Message))
-	}
-	return fmt.Sprintf(": exit code %d", t.ExitCode)
-}
-
-func cut(message string) string {
-	message = strings.Join(strings.Fields(message), " ")
-	if len(message) > 500 {
-		message = message[:500] + "…"
-	}
-	return message
-}
-
-// hopeless is what does not heal by waiting.
-func (e *HangError) hopeless() bool {
-	switch e.Reason {
-	case "ErrImageNeverPull", "InvalidImageName", "ImagePullBackOff", "CrashLoopBackOff", "CreateContainerConfigError", "RunContainerError", "StartError", "FailedCreate":
-		return true
-	}
-	return false
-}
-
-// addLog puts the end of the container's log into the error where it explains it.
-func (d *Deployer) addLog(ctx context.Context, p *Plan, s Service, e *HangError) {
-	if e.Pod == "" || e.Reason == "Unschedulable" {
-		return
-	}
-	for _, previous := range []bool{false, true} {
-		log, err := d.Log(ctx, p.Namespace, e.Pod, s.Container, previous)
-		if err == nil && log != "" {
-			e.Log = log
-			return
-		}
-	}
-}
-
-// Log is the end of a container's log.
-func (d *Deployer) Log(ctx context.Context, namespace, pod, container string, previous bool) (string, error) {
-	r, err := d.client.CoreV1().Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{
-		Container: container, Previous: previous, TailLines: ptr(int64(logTail)), LimitBytes: ptr(int64(16 << 10)),
-	}).Stream(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer r.Close()
-	b, err := io.ReadAll(r)
-	return strings.TrimSpace(string(b)), err
-}
-
-// addEvents says what the kubelet said last of a pod that never became ready.
-func (d *Deployer) addEvents(ctx context.Context, p *Plan, e *HangError) {
-	if e.Reason != "NotReady" && e.Reason != "ContainerCreating" {
-		return
-	}
-	list, err := d.client.CoreV1().Events(p.Namespace).List(ctx, metav1.ListOptions{FieldSelector: "type=Warning,involvedObject.name=" + e.Pod})
-	if err != nil && !apierrors.IsForbidden(err) || list == nil || len(list.Items) == 0 {
-		return
-	}
-	last := slices.MaxFunc(list.Items, func(a, b corev1.Event) int { return a.LastTimestamp.Compare(b.LastTimestamp.Time) })
-	e.What += ": " + cut(last.Message)
 }
 
 func deref[T any](p *T, otherwise T) T {

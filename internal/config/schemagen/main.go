@@ -48,6 +48,10 @@ func generate(dir string) ([]byte, error) {
 		p, _ := s.Definitions[name].Properties.Get("ports")
 		p.AdditionalProperties = &jsonschema.Schema{Type: "integer", Minimum: "1", Maximum: "65535"}
 	}
+	manifest := s.Definitions["Manifest"]
+	manifest.OneOf = requireOne("path", "helm")
+	s.Definitions["Chart"] = manifest
+	s.Definitions["Manifest"] = &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "string"}, {Ref: "#/$defs/Chart"}}}
 	environment, _ := s.Definitions["Environment"].Properties.Get("default")
 	environment.Enum = []any{"local", "kind", "cluster"}
 	out, err := json.MarshalIndent(s, "", "  ")
