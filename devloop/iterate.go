@@ -227,6 +227,9 @@ func (t *turn) deploy(ctx context.Context, built map[string]build) error {
 }
 
 func (t *turn) open(ctx context.Context) (string, error) {
+	if t.s.capturePaused() { // it is not started again unasked: whoever stopped it had a reason
+		return "", failed(control.ExitEnvironment, traffic.Failure{Phase: "open", What: "capture was stopped, so nothing can be judged", Hint: "devloop capture start"})
+	}
 	w, err := t.s.wire.open(ctx)
 	if err != nil {
 		return "", failed(control.ExitEnvironment, traffic.Failure{Phase: "open", What: err.Error(), Hint: sealHint(err)})
@@ -306,7 +309,9 @@ func (t *turn) seal(ctx context.Context) (string, error) {
 	if err := t.s.wire.seal(ctx, t.window, t.it, t.s.identities()); err != nil {
 		return "", failed(control.ExitEnvironment, traffic.Failure{Phase: "seal", What: err.Error(), Hint: sealHint(err)})
 	}
-	t.s.update(t.it, func() { t.it.Snapshot = t.window.snapshot.ID() })
+	t.s.update(t.it, func() {
+		t.it.Snapshot, t.it.Events = t.window.snapshot.ID(), notable(t.window.snapshot.Events)
+	})
 	return t.it.Snapshot, nil
 }
 

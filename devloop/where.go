@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/netip"
 
 	"github.com/devloop-io/devloop/capture"
 	"github.com/devloop-io/devloop/internal/control"
@@ -28,6 +29,12 @@ type environment interface {
 	// Capture opens the best source that works here, or the wanted one. why says why not a better one. failed is told of
 	// what later comes up and cannot be captured.
 	Capture(ctx context.Context, want string, failed func(error), log *slog.Logger) (s capture.Source, why string, err error)
+	// CaptureStatus fills in what is captured.
+	CaptureStatus(ctx context.Context, st *control.CaptureStatus) error
+	// ConfigureCapture chooses what is captured, where there is a choice.
+	ConfigureCapture(ctx context.Context, t control.CaptureTargets) error
+	// SwitchCapture stops the recording of packets, or starts it again, where that can be done.
+	SwitchCapture(ctx context.Context, on bool) error
 	// StartDependencies starts what does not run of the dependencies, and returns when all are ready.
 	StartDependencies(ctx context.Context) error
 	// Start runs a build of a service in place of the running one, and returns when it is ready. A service that does not
@@ -49,6 +56,14 @@ type environment interface {
 	Close(ctx context.Context) error
 	// Down stops everything, removes what was made, and checks. A cluster is kept when that is asked for.
 	Down(ctx context.Context, keepCluster bool) error
+}
+
+// changing is an environment whose addresses change hands, and that tells what happened in it.
+type changing interface {
+	// Resolve says whose an address was at a time.
+	Resolve(ip netip.Addr, at int64) (traffic.Workload, bool)
+	// Events are what happened in a span of time.
+	Events(from, to int64) []traffic.ClusterEvent
 }
 
 // platform is an operating system and a processor, as the Go toolchain calls them. The zero value is this machine.

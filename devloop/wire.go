@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,8 @@ type wire struct {
 	log      *slog.Logger
 	follower *follower
 	keys     *keyLog
+	events   func(from, to int64) []traffic.ClusterEvent
+	sealed   sealedEvents
 
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -74,6 +77,9 @@ func newWire(ctx context.Context, env environment, st *store.Store, ringSize int
 		return nil, errors.Join(err, w.source.Close())
 	}
 	w.keys = newKeyLog(env)
+	if c, ok := env.(changing); ok {
+		w.events, w.sealed.until = c.Events, time.Now().UnixNano()
+	}
 	w.follower = newFollower(w.recorder, resolver(env), w.keys)
 	running, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
@@ -85,7 +91,7 @@ func newWire(ctx context.Context, env environment, st *store.Store, ringSize int
 func header(env environment) capture.Meta {
 	m := capture.Meta{Application: "devloop"}
 	for _, id := range env.Identities() {
-		if name := id.Workload.Name(); name != "" {
+		if name := id.Workload.Name(); name != "" && id.To == 0 {
 			m.Names = append(m.Names, pcapfile.Name{Addr: id.IP, Names: []string{name}})
 		}
 	}
@@ -94,6 +100,9 @@ func header(env environment) capture.Meta {
 
 // resolver names the ends that no interface names.
 func resolver(env environment) func(netip.Addr, int64) (traffic.Workload, bool) {
+	if c, ok := env.(changing); ok {
+		return c.Resolve
+	}
 	return func(ip netip.Addr, _ int64) (traffic.Workload, bool) {
 		for _, id := range env.Identities() {
 			if id.IP == ip {
@@ -204,9 +213,9 @@ func (w *wire) seal(ctx context.Context, ow *openWindow, it *traffic.Iteration, 
 		}
 	}
 	req := store.SealRequest{
-		ID: it.ID, Segments: segments, Checkpoint: ow.checkpoint, Identities: identities, WindowStart: ow.began, WindowEnd: ow.ended,
+		ID: it.ID, Segments: segments, Checkpoint: ow.checkpoint, Identities: append(identities, w.follower.lookedUp(identities)...), WindowStart: ow.began, WindowEnd: ow.ended,
 		Iteration: it.ID, Revision: it.Revision, Builds: it.Builds, Source: w.source.Name(),
-		KeyLog: w.keys.since(ow.keys),
+		KeyLog: w.keys.since(ow.keys), Events: w.newEvents(ow.ended),
 	}
 	if it.Exercise != nil {
 		req.Exercise = it.Exercise.Name
@@ -226,6 +235,9 @@ type follower struct {
 	done   uint64 // number of the last segment that was read to its end
 	number uint64
 	hold   func()
+
+	mu      sync.Mutex
+	lookups store.Lookups
 }
 
 type followRequest struct {
@@ -241,8 +253,9 @@ type followAnswer struct {
 func newFollower(r *capture.Recorder, resolve func(netip.Addr, int64) (traffic.Workload, bool), keys *keyLog) *follower {
 	f := &follower{
 		recorder: r, requests: make(chan followRequest), ended: make(chan struct{}),
-		d: dissect.New(dissect.Options{Resolve: resolve, Node: nodeName, Secrets: keys.secrets}), keys: keys,
+		keys: keys,
 	}
+	f.d = dissect.New(dissect.Options{Resolve: resolve, Node: nodeName, Secrets: keys.secrets, OnCall: f.learn})
 	if segments := r.Segments(); len(segments) > 0 {
 		f.done = segments[len(segments)-1].Seq // of an earlier daemon: its connections are gone
 	}
@@ -277,6 +290,20 @@ func (f *follower) run() {
 			r.answer <- a
 		}
 	}
+}
+
+// learn remembers under which names the services looked up what is outside: windows after this one call it without asking again.
+func (f *follower) learn(c *traffic.Call) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lookups.Learn(c)
+}
+
+// lookedUp are the names of addresses that the environment does not know.
+func (f *follower) lookedUp(known []traffic.Identity) []traffic.Identity {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lookups.Identities(known)
 }
 
 // checkpoint is the state at the end of a segment.

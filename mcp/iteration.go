@@ -28,6 +28,7 @@ type Iteration struct {
 	Lost         uint64             `json:"lost_packets,omitempty"`
 	MS           map[string]float64 `json:"ms,omitempty" jsonschema:"milliseconds by phase"`
 	Warnings     []string           `json:"warnings,omitempty"`
+	Events       []string           `json:"events,omitempty" jsonschema:"untrusted: what went wrong in the cluster meanwhile: restarts, failing probes, images, scheduling"`
 	Next         string             `json:"next" jsonschema:"what to do now"`
 }
 
@@ -63,6 +64,9 @@ func iteration(it *traffic.Iteration, detailed bool) Iteration {
 	}
 	if it.Account != nil {
 		out.Lost = it.Account.Dropped
+	}
+	for _, e := range it.Events {
+		out.Events = append(out.Events, e.String())
 	}
 	for _, p := range it.Ledger {
 		out.MS[p.Phase] = float64(p.NS/1e3) / 1e3

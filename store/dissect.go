@@ -108,8 +108,8 @@ func collect(r *redact.Redactor, o dissect.Options, run func(dissect.Options) (t
 	return d, nil
 }
 
-// Finish makes a dissection of what a dissector emitted: sorted by start, redacted unless r is nil, retries grouped,
-// parents, self times and routes found.
+// Finish makes a dissection of what a dissector emitted: sorted by start, servers outside named, redacted unless r is nil, retries
+// grouped, parents, self times and routes found.
 func Finish(d *traffic.Dissection, r *redact.Redactor) {
 	dissect.Settle(d.Calls, d.Connections)
 	slices.SortStableFunc(d.Calls, func(a, b *traffic.Call) int {
@@ -118,6 +118,7 @@ func Finish(d *traffic.Dissection, r *redact.Redactor) {
 	slices.SortStableFunc(d.Connections, func(a, b *traffic.Connection) int {
 		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.ID, b.ID))
 	})
+	nameExternals(d)
 	if r != nil {
 		for _, c := range d.Calls {
 			r.Call(c)

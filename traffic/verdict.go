@@ -76,6 +76,7 @@ type Iteration struct {
 	Ended    int64             `json:"ended_ns,omitempty"`
 	Source   string            `json:"source"` // tap, afpacket, none: what captured
 	Warnings []string          `json:"warnings,omitempty"`
+	Events   []ClusterEvent    `json:"events,omitempty"` // what went wrong in the cluster meanwhile; its snapshot has the rest
 	ExitCode int               `json:"exit_code"`
 }
 

@@ -69,6 +69,9 @@ func (r *root) printIteration(it *traffic.Iteration) {
 	for _, warning := range it.Warnings {
 		fmt.Fprintln(w, "warning:", warning)
 	}
+	for _, e := range it.Events {
+		fmt.Fprintln(w, "cluster:", harmless(e.String()))
+	}
 	fmt.Fprintln(w)
 	printLedger(w, it)
 	fmt.Fprintln(w, verdictLine(it))

@@ -13,11 +13,12 @@ import (
 
 	"github.com/devloop-io/devloop/internal/control"
 	"github.com/devloop-io/devloop/store"
+	"github.com/devloop-io/devloop/traffic"
 )
 
 // snapshotVerb looks at sealed packets. It reads the workspace's folder and needs no daemon.
 func snapshotVerb(r *root) *cobra.Command {
-	c := &cobra.Command{Use: "snapshot", Short: "Sealed packets: list, show, verify, export, delete"}
+	c := &cobra.Command{Use: "snapshot", Short: "Sealed packets: list, get, events, verify, export, delete"}
 	var (
 		raw         bool
 		connections []uint64
@@ -45,6 +46,9 @@ func snapshotVerb(r *root) *cobra.Command {
 		&cobra.Command{Use: "list", Short: "The snapshots, newest first", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return r.listSnapshots() }},
 		&cobra.Command{Use: "get ID", Short: "What a snapshot holds", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error {
 			return r.withSnapshot(args[0], func(sn *store.Snapshot) error { r.output = "json"; return r.json(sn.Window) })
+		}},
+		&cobra.Command{Use: "events ID", Short: "What happened in the cluster meanwhile: restarts, failing probes, rollouts", Args: cobra.ExactArgs(1), RunE: func(_ *cobra.Command, args []string) error {
+			return r.withSnapshot(args[0], r.printEvents)
 		}},
 		&cobra.Command{Use: "verify ID", Short: "Compare every byte with the digests", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
 			return r.withSnapshot(args[0], func(sn *store.Snapshot) error { return sn.Verify(cmd.Context()) })
@@ -124,6 +128,20 @@ func (r *root) listSnapshots() error {
 	fmt.Fprintln(t, "ID\tCREATED\tREVISION\tPACKETS\tSIZE\tEXERCISE")
 	for _, sn := range list {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s\n", sn.ID, time.Unix(0, sn.Created).Format(time.RFC3339), sn.Revision, sn.Packets, sn.Size, sn.Exercise)
+	}
+	return t.Flush()
+}
+
+// printEvents writes the events of a snapshot, by their distance from the window's start.
+func (r *root) printEvents(sn *store.Snapshot) error {
+	if !r.text() {
+		return r.json(append([]traffic.ClusterEvent{}, sn.Events...))
+	}
+	t := tabwriter.NewWriter(r.out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "AT\tKIND\tREASON\tWHAT")
+	for i := range sn.Events {
+		e := &sn.Events[i]
+		fmt.Fprintf(t, "%+.1f s\t%s\t%s\t%s\n", float64(e.Time-sn.Window.Start)/1e9, e.Kind, harmless(e.Reason), harmless(e.String()))
 	}
 	return t.Flush()
 }

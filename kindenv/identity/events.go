@@ -200,6 +200,10 @@ func (w *Watcher) container(pod *corev1.Pod, before, s *corev1.ContainerStatus, 
 		w.note(e)
 	}
 	switch t := s.State.Terminated; {
+	case s.RestartCount > before.RestartCount && toldOf(before, s.LastTerminationState.Terminated):
+		e := about(pod, s.Name, now)
+		e.Kind, e.Reason, e.Message = traffic.EventRestart, "Restarted", who+" was restarted after that"
+		w.note(e)
 	case s.RestartCount > before.RestartCount:
 		end("was restarted", s.LastTerminationState.Terminated, int(s.RestartCount-before.RestartCount))
 	case t != nil && before.State.Terminated == nil && t.ExitCode != 0 && pod.DeletionTimestamp == nil:
@@ -213,6 +217,19 @@ func (w *Watcher) container(pod *corev1.Pod, before, s *corev1.ContainerStatus, 
 		}
 		w.note(e)
 	}
+}
+
+// toldOf reports whether an end was seen, and noted, before the restart after it.
+func toldOf(before *corev1.ContainerStatus, end *corev1.ContainerStateTerminated) bool {
+	if end == nil || end.ExitCode == 0 {
+		return false
+	}
+	for _, t := range []*corev1.ContainerStateTerminated{before.State.Terminated, before.LastTerminationState.Terminated} {
+		if t != nil && t.ContainerID == end.ContainerID {
+			return true
+		}
+	}
+	return false
 }
 
 // condition says whether a pod is ready, and why not.

