@@ -17,7 +17,8 @@ import (
 )
 
 // names makes the hosts: of services resolve to them: by CoreDNS in a cluster that devloop made, so that look-ups are on
-// the wire as everywhere; by the pods' own hosts file elsewhere, where the cluster's name server is not ours to change.
+// the wire as everywhere; by the pods' own hosts file elsewhere, where the cluster's name server is not ours to change,
+// and where another workspace of the cluster has the same host.
 func (e *Env) names(ctx context.Context) error {
 	hosts := map[string]string{} // to the service
 	for name, s := range e.o.Config.Services {
@@ -29,11 +30,22 @@ func (e *Env) names(ctx context.Context) error {
 		return nil
 	}
 	if e.cluster.Ours {
+		taken, err := answered(ctx, e.client, e.o.Hash)
+		if err != nil {
+			return err
+		}
 		var lines []string
 		for _, h := range slices.Sorted(maps.Keys(hosts)) {
-			lines = append(lines, fmt.Sprintf("    rewrite name exact %s %s.%s.svc.cluster.local", h, hosts[h], e.Namespace()))
+			if !taken[h] { // the name server knows one answer for the whole cluster
+				lines = append(lines, fmt.Sprintf("    rewrite name exact %s %s.%s.svc.cluster.local", h, hosts[h], e.Namespace()))
+				delete(hosts, h)
+			}
 		}
-		return coreDNS(ctx, e.client, e.o.Hash, lines)
+		if err := coreDNS(ctx, e.client, e.o.Hash, lines); err != nil || len(hosts) == 0 {
+			return err
+		}
+		e.warn("another workspace in cluster %s has %s as well: here the pods' hosts files name them, and no look-up is on the wire",
+			e.cluster.Name, strings.Join(slices.Sorted(maps.Keys(hosts)), ", "))
 	}
 	aliases := map[string][]string{}
 	for _, h := range slices.Sorted(maps.Keys(hosts)) {
@@ -45,6 +57,21 @@ func (e *Env) names(ctx context.Context) error {
 	}
 	e.plan.Alias(aliases)
 	return nil
+}
+
+// answered are the hosts that the cluster's name server answers for other workspaces.
+func answered(ctx context.Context, client kubernetes.Interface, hash string) (map[string]bool, error) {
+	cm, err := client.CoreV1().ConfigMaps("kube-system").Get(ctx, "coredns", metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("read the name server's configuration: %w", err)
+	}
+	taken := map[string]bool{}
+	for line := range strings.Lines(without(cm.Data["Corefile"], hash)) {
+		if words := strings.Fields(line); len(words) == 5 && words[0] == "rewrite" && words[1] == "name" && words[2] == "exact" {
+			taken[words[3]] = true
+		}
+	}
+	return taken, nil
 }
 
 // coreDNS has the cluster's name server answer for a workspace's hosts. Lines of other workspaces stay; no lines remove
