@@ -32,8 +32,15 @@ func TestScripts(t *testing.T) {
 }
 
 // captures gives every script one GET of /items that 10.0.0.1 asks 10.0.0.2, answered 200, and the same cut off inside a
-// packet before the answer.
+// packet before the answer; and calls of gRPC.
 func captures(dir string) error {
+	calls, err := os.ReadFile("../../dissect/testdata/grpc/input.pcapng")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "grpc.pcapng"), calls, 0o600)
+	}
+	if err != nil {
+		return err
+	}
 	b, err := os.ReadFile("../../dissect/testdata/get/input.pcapng")
 	if err != nil {
 		return err
