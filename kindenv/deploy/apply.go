@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,8 +29,11 @@ import (
 // Deployer applies and removes objects in one cluster. While the API server does not answer it tries again for half a
 // minute.
 type Deployer struct {
-	// Say tells what is waited for and what is done that nobody asked for, a sentence each; nil is silent.
+	// Say tells what is waited for and what is done that nobody asked for, a sentence each, never two at a time; nil is
+	// silent. It is set before the first use.
 	Say func(string)
+
+	saying sync.Mutex
 
 	client   kubernetes.Interface
 	dynamic  dynamic.Interface
@@ -59,6 +63,8 @@ func NewDeployer(config *rest.Config) (*Deployer, error) {
 
 func (d *Deployer) say(format string, args ...any) {
 	if d.Say != nil {
+		d.saying.Lock()
+		defer d.saying.Unlock()
 		d.Say(fmt.Sprintf(format, args...))
 	}
 }
