@@ -118,7 +118,7 @@ func scope(dg *datagram, ifc *traffic.Interface) uint64 {
 	h := uint64(14695981039346656037)
 	w := ifc.Workload
 	h = mix(mix(h, []byte(w.Node)), []byte{0})
-	if w.Pod != "" { // without one it is the node's own namespace
+	if w.Pod != "" && !w.HostNetwork { // without a pod, and for one on the node's network, it is the node's own namespace
 		h = mix(mix(mix(h, []byte(w.Namespace)), []byte{0}), []byte(w.Pod))
 	}
 	return fold53(h)
