@@ -164,7 +164,13 @@ func (e *Env) attach(ctx context.Context) error {
 		outside[name] = s.Outside
 	}
 	e.ids, err = identity.Watch(e.ctx, identity.Options{Client: e.client, Workspace: e.o.Hash, Namespace: e.Namespace(), Outside: outside})
-	return err
+	if err != nil {
+		return err
+	}
+	for what, err := range e.ids.Refused() {
+		e.warn("%s of the cluster may not be read, so names that come from them are missing: %v", what, err)
+	}
+	return nil
 }
 
 func (e *Env) attachKind(ctx context.Context, st *state) error {
