@@ -139,6 +139,10 @@ func (p *Parser) step(h protocol.Host, from protocol.Side, s *half, v *protocol.
 	case atHead:
 		return p.head(h, from, s, v, at)
 	case atBody, atChunk, atUntilClose:
+		if s.At == atBody && from == protocol.Server && p.headOnly(b) {
+			p.messageEnd(h, from)
+			return 0, true
+		}
 		n := len(b)
 		if s.At != atUntilClose {
 			n = int(min(s.Left, int64(n)))
@@ -180,6 +184,16 @@ func (p *Parser) step(h protocol.Host, from protocol.Side, s *half, v *protocol.
 		return p.resync(h, from, s, b)
 	}
 	return 0, false // atWaiting
+}
+
+// headOnly reports whether the response at hand has no body after all: it answers a request that was not captured, which may have been a
+// HEAD, and where its body would begin there is the next response.
+func (p *Parser) headOnly(b []byte) bool {
+	if len(p.Open) == 0 || !p.Open[0].NoRequest {
+		return false
+	}
+	x := p.answering()
+	return x == p.Open[0] && x.Call.ResponseSize == 0 && detectResponse(b) == protocol.FromServer
 }
 
 // lineEnd is the length of the line end at the start of b; 0 when it is not all there, -1 when there is none.
