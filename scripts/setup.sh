@@ -26,6 +26,9 @@ need ethtool ethtool
 need libcap2-bin setcap
 need jq jq
 need curl curl
+need nodejs node # its WebSocket and fetch are clients in the tests
+need openssl openssl
+need python3 python3
 need git git
 need make make
 # `make generate`: the compiler whose eBPF objects are committed. Newer releases lack it and do without.
