@@ -52,6 +52,7 @@ type Session struct {
 	env      environment
 	wire     *wire
 	blind    *noSource         // why wire is nil although env is not
+	paused   environment       // whose capture was stopped
 	served   map[string]build  // what runs now
 	stale    map[string]bool   // services whose files are newer than what runs
 	compiled map[string]string // programs of Go services whose sources are as when they were compiled

@@ -65,6 +65,7 @@ type Env struct {
 	ids      *identity.Watcher
 	nodes    *nodes // capture; nil before
 	door     *door  // into the cluster; nil before
+	tools    map[string]*tool
 	services map[string]*service
 	watched  map[string]bool // containers, by pod UID and name
 	warnings []string
@@ -123,7 +124,7 @@ func New(ctx context.Context, o Options) (*Env, error) {
 		o.Say = func(string) {}
 	}
 	quiet(o.Log)
-	e := &Env{o: o, services: map[string]*service{}, watched: map[string]bool{}, crashed: make(chan Crash, 64)}
+	e := &Env{o: o, tools: map[string]*tool{}, services: map[string]*service{}, watched: map[string]bool{}, crashed: make(chan Crash, 64)}
 	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := e.attach(ctx); err != nil {
 		e.stop()
@@ -153,6 +154,7 @@ func (e *Env) attach(ctx context.Context) error {
 	if e.deployer, err = deploy.NewDeployer(e.cluster.REST()); err != nil {
 		return err
 	}
+	e.deployer.Say = e.o.Say
 	if e.fast, err = fastpath.New(e.cluster.REST()); err != nil {
 		return err
 	}
@@ -257,8 +259,16 @@ func (e *Env) Arch() string { return e.arch }
 // Warnings are sentences about what is not as it should be.
 func (e *Env) Warnings() []string {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	return append([]string(nil), e.warnings...)
+	list, n := append([]string(nil), e.warnings...), e.nodes
+	e.mu.Unlock()
+	if n != nil {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.narrow != "" {
+			list = append(list, n.narrow)
+		}
+	}
+	return list
 }
 
 func (e *Env) warn(format string, args ...any) {

@@ -32,6 +32,8 @@ type nodes struct {
 	mu      sync.Mutex
 	targets Targets
 	rules   agent.Rules // as the agents were told last
+	stopped bool        // nothing is to be recorded
+	narrow  string      // which of the workspace's pods are left out, in a sentence
 	wake    chan struct{}
 }
 
@@ -44,6 +46,7 @@ func (e *Env) agentNamespace() string { return agentName + "-" + e.o.Hash }
 // Capture installs the agent where it is not, and opens a source over all nodes. failed is told of what can not be
 // captured later.
 func (e *Env) Capture(ctx context.Context, failed func(error)) (_ capture.Source, why string, err error) {
+	e.follow.Go(func() { _, _ = e.loadSupervisor(e.ctx) }) // who needs it hears what is wrong
 	token, err := e.installAgent(ctx)
 	if err != nil {
 		return nil, "", fmt.Errorf("install the node agent: %w", err)
@@ -80,12 +83,7 @@ func (e *Env) Capture(ctx context.Context, failed func(error)) (_ capture.Source
 	e.mu.Lock()
 	e.nodes = n
 	e.mu.Unlock()
-	e.ids.OnPod(func(*corev1.Pod) {
-		select {
-		case n.wake <- struct{}{}:
-		default:
-		}
-	})
+	e.ids.OnPod(func(*corev1.Pod) { n.again() })
 	e.follow.Go(func() { n.followPods(failed) })
 	return n.source, why, nil
 }
@@ -134,24 +132,38 @@ func (e *Env) agents(ctx context.Context) ([]corev1.Pod, error) {
 }
 
 func (n *nodes) dial(ctx context.Context, pod corev1.Pod, token string) (*agent.Source, error) {
-	config := n.e.cluster.REST()
-	var dials []func() *forward
-	for range 2 { // one for control, one for the long stream, which would hold the other up
-		f, err := newForward(config, n.e.client, pod.Namespace, pod.Name, agent.DefaultPort)
-		if err != nil {
-			return nil, err
-		}
-		n.forward = append(n.forward, f)
-		dials = append(dials, func() *forward { return f })
-	}
+	find := n.e.newest(pod.Name, func(p *corev1.Pod) bool {
+		return p.Namespace == pod.Namespace && p.Labels[deploy.LabelName] == agentName && p.Spec.NodeName == pod.Spec.NodeName
+	})
+	// One for control, one for the long stream, which would hold the other up.
+	control := newForward(n.e.cluster.REST(), n.e.client, pod.Namespace, find, agent.DefaultPort)
+	stream := newForward(n.e.cluster.REST(), n.e.client, pod.Namespace, find, agent.DefaultPort)
+	n.forward = append(n.forward, control, stream)
 	s, err := agent.Dial(ctx, agent.Options{
-		DialContext: dials[0]().DialContext, DialStream: dials[1]().DialContext, Token: token, Node: pod.Spec.NodeName, Resolve: n.resolve, Log: n.e.o.Log,
+		DialContext: control.DialContext, DialStream: stream.DialContext, Token: token, Node: pod.Spec.NodeName, Resolve: n.resolve, Log: n.e.o.Log,
+		Restarted: n.restarted,
 	})
 	if err != nil {
 		return nil, err
 	}
 	n.sources = append(n.sources, s)
 	return s, nil
+}
+
+// restarted has the agents told again what to capture: one that was started anew captures every pod until then.
+func (n *nodes) restarted() {
+	n.mu.Lock()
+	n.rules = agent.Rules{}
+	n.mu.Unlock()
+	n.again()
+}
+
+// again has the agents' choice looked at.
+func (n *nodes) again() {
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
 }
 
 // resolve names a container for the agents' interfaces.
@@ -168,7 +180,8 @@ func (n *nodes) Close() error {
 	return errors.Join(errs...)
 }
 
-// Targets say which pods are captured. Lists that are empty do not choose; what is excluded always is.
+// Targets say which pods are captured. Lists that are empty do not choose; what is excluded always is. No namespaces are
+// the workspace's own.
 type Targets struct {
 	Namespaces []string          `json:"namespaces,omitempty"`
 	Excluded   []string          `json:"excluded_namespaces,omitempty"`
@@ -192,6 +205,7 @@ func (e *Env) Configure(ctx context.Context, t Targets) (*Targeted, error) {
 	if n == nil {
 		return nil, errors.New("nothing is captured yet")
 	}
+	t = t.withDefault(e.Namespace())
 	if _, err := t.matcher(); err != nil {
 		return nil, err
 	}
@@ -229,13 +243,21 @@ func (n *nodes) retarget(ctx context.Context) (*Targeted, error) {
 	}
 	rules := agent.Rules{Unknown: agent.Ignore, Ports: n.targets.Ports}
 	answer := &Targeted{Targets: n.targets, Pods: []string{}}
+	var missing []string
 	for _, p := range n.e.ids.Pods() {
-		if p.Labels[deploy.LabelName] == agentName || !match(p) {
+		switch {
+		case p.Labels[deploy.LabelName] == agentName || n.stopped:
+			continue
+		case !match(p):
+			if p.Namespace == n.e.Namespace() {
+				missing = append(missing, p.Name)
+			}
 			continue
 		}
 		rules.Pods = append(rules.Pods, string(p.UID))
 		answer.Pods = append(answer.Pods, p.Namespace+"/"+p.Name)
 	}
+	n.narrow = narrowed(n.targets, missing)
 	slices.Sort(rules.Pods)
 	slices.Sort(answer.Pods)
 	for _, s := range n.sources {
@@ -247,7 +269,7 @@ func (n *nodes) retarget(ctx context.Context) (*Targeted, error) {
 	errs := make([]error, len(n.sources))
 	var wg sync.WaitGroup
 	for i, s := range n.sources {
-		wg.Go(func() { _, errs[i] = s.Client().SetTargets(ctx, rules) })
+		wg.Go(func() { errs[i] = tell(ctx, s, rules) })
 	}
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
@@ -257,46 +279,100 @@ func (n *nodes) retarget(ctx context.Context) (*Targeted, error) {
 	return answer, nil
 }
 
-// followPods keeps the agents' choice with the pods that come and go.
+// tell tells one agent, which may be starting again.
+func tell(ctx context.Context, s *agent.Source, rules agent.Rules) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for {
+		_, err := s.Client().SetTargets(ctx, rules)
+		var refused *agent.Problem
+		if err == nil || errors.As(err, &refused) {
+			return err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// followPods keeps the agents' choice with the pods that come and go. One that does not listen for long fails the capture.
 func (n *nodes) followPods(failed func(error)) {
+	const patience = time.Minute
+	var since time.Time // when it began not to work
 	for {
 		select {
 		case <-n.wake:
 		case <-n.e.ctx.Done():
 			return
 		}
-		ctx, cancel := context.WithTimeout(n.e.ctx, 10*time.Second)
-		_, err := n.retarget(ctx)
-		cancel()
+		_, err := n.retarget(n.e.ctx)
 		if err == nil || n.e.ctx.Err() != nil {
+			since = time.Time{}
 			continue
 		}
 		n.e.o.Log.Warn("the agents were not told of new pods", "err", err)
-		failed(err)
+		if since.IsZero() {
+			since = time.Now()
+		}
+		if time.Since(since) > patience {
+			failed(err)
+			return
+		}
+		n.again()
 	}
 }
 
-// loadTool makes an image of one of our own programs and puts it into the nodes. Its name tells its content.
+// tool is one of our own programs as an image in the nodes.
+type tool struct {
+	once sync.Once
+	ref  string
+	err  error
+}
+
+// loadTool makes an image of one of our own programs and puts it into the nodes, once. Its name tells its content.
 func (e *Env) loadTool(ctx context.Context, name string, entrypoint []string, user string) (string, error) {
+	e.mu.Lock()
+	t := e.tools[name]
+	if t == nil {
+		t = &tool{}
+		e.tools[name] = t
+	}
+	e.mu.Unlock()
+	t.once.Do(func() { t.ref, t.err = e.makeTool(ctx, name, entrypoint, user) })
+	if t.err != nil { // whoever asks next tries again
+		e.mu.Lock()
+		if e.tools[name] == t {
+			delete(e.tools, name)
+		}
+		e.mu.Unlock()
+	}
+	return t.ref, t.err
+}
+
+func (e *Env) makeTool(ctx context.Context, name string, entrypoint []string, user string) (string, error) {
 	program, err := e.o.Tool(ctx, name, e.arch)
 	if err != nil {
 		return "", err
 	}
 	files := append(image.Base(), image.File{Path: "/" + name, Data: program, Mode: 0o755})
-	spec := image.Spec{Name: deploy.ImagePrefix + name + ":draft", Arch: e.arch, Files: files, User: user, Entrypoint: entrypoint}
-	draft, err := image.Assemble(spec)
+	draft, err := image.Assemble(image.Spec{Name: deploy.ImagePrefix + name + ":draft", Arch: e.arch, Files: files, User: user, Entrypoint: entrypoint})
 	if err != nil {
 		return "", err
 	}
-	spec.Name = deploy.ImagePrefix + name + ":" + digestTag(draft.Digest)
-	img, err := image.Assemble(spec)
+	ref := deploy.ImagePrefix + name + ":" + digestTag(draft.Digest)
+	img, err := draft.As(ref)
 	if err != nil {
 		return "", err
 	}
-	if _, err := image.Load(ctx, e.cluster, img); err != nil {
-		return "", err
-	}
-	return spec.Name, nil
+	_, err = image.Load(ctx, e.cluster, img)
+	return ref, err
+}
+
+// loadSupervisor is beside the agent's, so that both are loaded at the same time.
+func (e *Env) loadSupervisor(ctx context.Context) (string, error) {
+	return e.loadTool(ctx, "devloop-supervise", []string{"/devloop-supervise", "run"}, "65532:65532")
 }
 
 // digestTag is a tag that tells an image's content.
@@ -327,7 +403,8 @@ func (e *Env) agentObjects(ns, img, policy, token string) []*unstructured.Unstru
 						"automountServiceAccountToken": false, "enableServiceLinks": false, "terminationGracePeriodSeconds": int64(1),
 						"tolerations": []any{map[string]any{"operator": "Exists"}}, // every node, control planes too
 						"containers": []any{map[string]any{
-							"name": agentName, "image": img, "imagePullPolicy": policy, "args": []any{},
+							"name": agentName, "image": img, "imagePullPolicy": policy,
+							"args": []any{"--targets", `{"unknown":"ignore"}`}, // until it is told more
 							"env": []any{
 								field("DEVLOOP_AGENT_NODE", "spec.nodeName"), field("DEVLOOP_AGENT_POD_UID", "metadata.uid"),
 								map[string]any{"name": "DEVLOOP_AGENT_TOKEN", "valueFrom": map[string]any{"secretKeyRef": map[string]any{"name": agentName, "key": "token"}}},

@@ -26,12 +26,12 @@ func (t *Targets) matcher() (func(*corev1.Pod) bool, error) {
 		return nil, fmt.Errorf("labels: %w", err)
 	}
 	return func(p *corev1.Pod) bool {
+		named := slices.Contains(t.Namespaces, p.Namespace)
+		all := len(t.Namespaces) == 0 || slices.Contains(t.Namespaces, AllNamespaces)
 		switch {
 		case slices.Contains(t.Excluded, p.Namespace):
 			return false
-		case len(t.Namespaces) > 0 && !slices.Contains(t.Namespaces, p.Namespace):
-			return false
-		case len(t.Namespaces) == 0 && slices.Contains(never, p.Namespace):
+		case !named && (!all || slices.Contains(never, p.Namespace)):
 			return false
 		case pod != nil && !pod.MatchString(p.Name):
 			return false

@@ -15,7 +15,7 @@ type ExpressionInput struct {
 	Iteration string `json:"iteration,omitempty" jsonschema:"the newest with traffic by default"`
 }
 
-func checkExpression(s *mcp.Server, t *tools, _ bool) {
+func checkExpression(s *mcp.Server, t *tools) {
 	add(s, t, looks, "check_expression", "Try a check",
 		"Compiles a check and evaluates it on traffic that is there already. Use it to write checks: errors come with position and suggestion.",
 		func(ctx context.Context, c *control.Client, _ *mcp.CallToolRequest, in ExpressionInput) (Check, error) {

@@ -8,7 +8,7 @@ import (
 	"github.com/devloop-io/devloop/internal/control"
 )
 
-func doctor(s *mcp.Server, t *tools, _ bool) {
+func doctor(s *mcp.Server, t *tools) {
 	add(s, t, looks, "doctor", "Doctor",
 		"Which capture source works on this machine, why not a better one, and the one command that would fix it.",
 		func(ctx context.Context, c *control.Client, _ *mcp.CallToolRequest, _ struct{}) (control.DoctorAnswer, error) {

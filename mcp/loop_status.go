@@ -25,7 +25,7 @@ type Status struct {
 	Warnings  []string                `json:"warnings,omitempty"`
 }
 
-func loopStatus(s *mcp.Server, t *tools, _ bool) {
+func loopStatus(s *mcp.Server, t *tools) {
 	add(s, t, looks, "loop_status", "Loop status",
 		"What runs, what captures, which services are stale, and the last verdict. Call it first. It starts nothing.",
 		func(ctx context.Context, c *control.Client, _ *mcp.CallToolRequest, _ struct{}) (Status, error) {

@@ -21,7 +21,7 @@ const (
 	maxWait     = 600
 )
 
-func loopWait(s *mcp.Server, t *tools, _ bool) {
+func loopWait(s *mcp.Server, t *tools) {
 	add(s, t, looks, "loop_wait", "Wait for a verdict",
 		"Returns when the loop has settled: the verdict of what was saved last. Use it when saves start iterations by themselves (devloop up).",
 		func(ctx context.Context, c *control.Client, req *mcp.CallToolRequest, in WaitInput) (Iteration, error) {

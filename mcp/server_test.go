@@ -28,7 +28,11 @@ func connect(t *testing.T, o Options) *mcp.ClientSession {
 		}
 	}
 	mine, theirs := mcp.NewInMemoryTransports()
-	server, err := New(o).Connect(t.Context(), mine, nil)
+	s, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := s.Connect(t.Context(), mine, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,44 +45,48 @@ func connect(t *testing.T, o Options) *mcp.ClientSession {
 	return client
 }
 
-// TestToolsAreAsDocumented compares every tool's name, schemas and annotations with the golden file: a change of them is
-// a change for every agent, and is read like code.
+// listed are the tools that a server with these options offers.
+func listed(t *testing.T, o Options) []*mcp.Tool {
+	t.Helper()
+	list, err := connect(t, o).ListTools(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list.Tools
+}
+
+// TestToolsAreAsDocumented compares every tool's name, schemas and annotations with the golden file of its toolset: a
+// change of them is a change for every agent, and is read like code.
 func TestToolsAreAsDocumented(t *testing.T) {
-	list, err := connect(t, Options{}).ListTools(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := json.MarshalIndent(list.Tools, "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got = append(got, '\n')
-	golden := filepath.Join("testdata", "tools.json")
-	if *update {
-		if err := os.WriteFile(golden, got, 0o644); err != nil {
+	for _, set := range toolsets {
+		got, err := json.MarshalIndent(listed(t, Options{Toolsets: []string{set.name}, AllowDestructive: true}), "", "  ")
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("tools differ from %s (-want +got; -update rewrites it):\n%s", golden, diff)
+		got = append(got, '\n')
+		golden := filepath.Join("testdata", "tools-"+set.name+".json")
+		if set.name == DefaultToolset {
+			golden = filepath.Join("testdata", "tools.json")
+		}
+		if *update {
+			if err := os.WriteFile(golden, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("tools differ from %s (-want +got; -update rewrites it):\n%s", golden, diff)
+		}
 	}
 }
 
 // TestEveryToolSaysAll: four annotations, an output schema, and a description within what clients keep.
 func TestEveryToolSaysAll(t *testing.T) {
-	list, err := connect(t, Options{}).ListTools(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(list.Tools) != len(loopToolset) {
-		t.Errorf("%d tools, want %d", len(list.Tools), len(loopToolset))
-	}
-	size := 0
-	for _, tool := range list.Tools {
+	all := listed(t, Options{Toolsets: []string{"all"}, AllowDestructive: true})
+	for _, tool := range all {
 		a := tool.Annotations
 		if a == nil || a.DestructiveHint == nil || a.OpenWorldHint == nil || a.Title == "" {
 			t.Errorf("%s: annotations are not all stated: %+v", tool.Name, a)
@@ -89,29 +97,57 @@ func TestEveryToolSaysAll(t *testing.T) {
 		if len(tool.Description) > 1000 || len(tool.Description) < 40 {
 			t.Errorf("%s: description of %d bytes", tool.Name, len(tool.Description))
 		}
+	}
+	size := 0
+	for _, tool := range listed(t, Options{}) {
 		b, _ := json.Marshal(tool)
 		size += len(b)
 	}
 	if tokens := size / 4; tokens > 7000 {
-		t.Errorf("the tools cost about %d tokens", tokens)
+		t.Errorf("the default tools cost about %d tokens", tokens)
 	}
-	if len(Instructions) >= 1800 {
-		t.Errorf("instructions of %d bytes: clients cut them at 2 kB", len(Instructions))
-	}
-}
-
-func TestReadOnlyLeavesOutWhatRuns(t *testing.T) {
-	list, err := connect(t, Options{ReadOnly: true}).ListTools(t.Context(), nil)
+	c, err := choose(Options{Toolsets: []string{"all"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, tool := range list.Tools {
-		if !tool.Annotations.ReadOnlyHint {
-			t.Errorf("%s is there with --read-only", tool.Name)
+	if n := len(c.instructions()); n >= 2000 {
+		t.Errorf("instructions of %d bytes: clients cut them at 2 kB", n)
+	}
+}
+
+func TestToolsAreChosen(t *testing.T) {
+	loop := "check_expression doctor evidence_get loop_run loop_status loop_wait traffic_get traffic_query verdict_get window_close window_open"
+	for name, c := range map[string]struct {
+		o    Options
+		want string
+	}{
+		"nothing said":            {Options{}, loop},
+		"default":                 {Options{Toolsets: []string{"default"}}, loop},
+		"one tool":                {Options{Tools: []string{"doctor"}}, "doctor"},
+		"a toolset and a tool":    {Options{Toolsets: []string{"traffic"}, Tools: []string{"doctor"}}, "doctor get_call_tree traffic_get traffic_query"},
+		"not destructive":         {Options{Toolsets: []string{"cluster"}}, "check_capture_status configure_capture"},
+		"destructive":             {Options{Toolsets: []string{"cluster"}, AllowDestructive: true}, "check_capture_status configure_capture start_capture stop_capture"},
+		"guarded though named":    {Options{Tools: []string{"stop_capture", "doctor"}}, "doctor"},
+		"left out is stronger":    {Options{Toolsets: []string{"traffic"}, Tools: []string{"doctor"}, Exclude: []string{"doctor", "traffic_get"}}, "get_call_tree traffic_query"},
+		"read-only is stronger":   {Options{Toolsets: []string{"cluster"}, Tools: []string{"loop_run"}, AllowDestructive: true, ReadOnly: true}, "check_capture_status"},
+		"by the name it had":      {Options{Tools: []string{"check_kubeshark_status"}}, "check_capture_status"},
+		"nothing is left to call": {Options{Tools: []string{"doctor"}, Exclude: []string{"doctor"}}, ""},
+	} {
+		var names []string
+		for _, tool := range listed(t, c.o) {
+			names = append(names, tool.Name)
+			if c.o.ReadOnly && !tool.Annotations.ReadOnlyHint {
+				t.Errorf("%s: %s is there with --read-only", name, tool.Name)
+			}
+		}
+		if got := strings.Join(names, " "); got != c.want {
+			t.Errorf("%s: got %s, want %s", name, got, c.want)
 		}
 	}
-	if len(list.Tools) == 0 {
-		t.Error("no tools at all")
+	for _, o := range []Options{{Toolsets: []string{"trafic"}}, {Tools: []string{"loop"}}, {Exclude: []string{"nothing"}}} {
+		if _, err := New(o); err == nil {
+			t.Errorf("%+v: no error", o)
+		}
 	}
 }
 

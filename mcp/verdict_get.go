@@ -14,7 +14,7 @@ type VerdictInput struct {
 	Format    string `json:"response_format,omitempty" jsonschema:"concise (default) or detailed: every check with on, expect and estimates"`
 }
 
-func verdictGet(s *mcp.Server, t *tools, _ bool) {
+func verdictGet(s *mcp.Server, t *tools) {
 	add(s, t, looks, "verdict_get", "Get a verdict",
 		"The verdict of a finished iteration with every check that did not pass.",
 		func(ctx context.Context, c *control.Client, _ *mcp.CallToolRequest, in VerdictInput) (Iteration, error) {

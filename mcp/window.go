@@ -14,10 +14,7 @@ type WindowInput struct {
 	Checks  []string `json:"checks,omitempty" jsonschema:"judge only these checks (names or globs)"`
 }
 
-func windowOpen(s *mcp.Server, t *tools, readOnly bool) {
-	if readOnly {
-		return
-	}
+func windowOpen(s *mcp.Server, t *tools) {
 	add(s, t, drives, "window_open", "Open a window",
 		"Builds and deploys what is stale, then captures the traffic that you drive yourself until window_close judges it.",
 		func(ctx context.Context, c *control.Client, _ *mcp.CallToolRequest, in WindowInput) (control.WindowOpened, error) {
@@ -34,10 +31,7 @@ type CloseInput struct {
 	Format string `json:"response_format,omitempty" jsonschema:"concise (default) or detailed"`
 }
 
-func windowClose(s *mcp.Server, t *tools, readOnly bool) {
-	if readOnly {
-		return
-	}
+func windowClose(s *mcp.Server, t *tools) {
 	add(s, t, drives, "window_close", "Close the window and judge it",
 		"Closes the window that window_open opened, waits until the wire is quiet, and returns the verdict over its traffic.",
 		func(ctx context.Context, c *control.Client, _ *mcp.CallToolRequest, in CloseInput) (Iteration, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +24,14 @@ func mcpVerb(r *root) *cobra.Command {
 	c := &cobra.Command{
 		Use: "mcp", Short: "Serve AI agents over stdio (Model Context Protocol)", Args: cobra.NoArgs,
 		Long: `mcp speaks the Model Context Protocol on standard input and output. It attaches to the workspace's daemon and starts
-one at the first call that needs it. The workspace is --workspace, else $CLAUDE_PROJECT_DIR, else the current folder's.`,
+one at the first call that needs it. The workspace is --workspace, else $CLAUDE_PROJECT_DIR, else the current folder's.
+
+Tools come in toolsets:
+
+` + toolsetList() + `
+--tools adds single tools to them, or are the only ones when no toolset is named. --exclude-tools and --read-only are stronger
+than whatever chooses a tool, and start_capture and stop_capture are there with --allow-destructive only.`,
+		Example: "  devloop mcp --toolsets all --list-tools\n  devloop mcp --toolsets loop,cluster --exclude-tools configure_capture",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if showConfig {
 				return r.mcpConfig()
@@ -39,11 +47,34 @@ one at the first call that needs it. The workspace is --workspace, else $CLAUDE_
 		},
 	}
 	f := c.Flags()
-	f.BoolVar(&o.ReadOnly, "read-only", false, "leave out the tools that build, run or open windows")
+	f.StringSliceVar(&o.Toolsets, "toolsets", nil, "toolsets with commas between them, or all; "+mcp.DefaultToolset+" by default")
+	f.StringSliceVar(&o.Tools, "tools", nil, "tools with commas between them")
+	f.StringSliceVar(&o.Exclude, "exclude-tools", nil, "tools that are left out")
+	f.BoolVar(&o.ReadOnly, "read-only", false, "leave out the tools that build, run, open windows or configure capture")
+	f.BoolVar(&o.AllowDestructive, "allow-destructive", false, "offer start_capture and stop_capture too, where their toolset is chosen")
 	f.BoolVar(&listTools, "list-tools", false, "list the tools and end")
 	f.BoolVar(&showConfig, "mcp-config", false, "print the entry for a client's configuration and end")
+	_ = c.RegisterFlagCompletionFunc("toolsets", toolsetNames)
 	c.AddCommand(mcpInstallVerb(r))
 	return c
+}
+
+// toolsetList is a line for each toolset.
+func toolsetList() string {
+	var b strings.Builder
+	for _, set := range mcp.Toolsets() {
+		fmt.Fprintf(&b, "  %-8s %s\n", set[0], set[1])
+	}
+	return b.String()
+}
+
+// toolsetNames completes --toolsets.
+func toolsetNames(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	names := []string{"all"}
+	for _, set := range mcp.Toolsets() {
+		names = append(names, set[0]+"\t"+set[1])
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // connectMCP is connect without a terminal: what it would say goes nowhere, stdout is the protocol's.

@@ -94,7 +94,7 @@ not zero and nothing of devloop's is graver.`
 // verbs is the list of commands, one file each.
 var verbs = []func(*root) *cobra.Command{
 	initVerb, upVerb, runVerb, checkVerb, statusVerb, waitVerb, downVerb, doctorVerb, explainVerb, callsVerb, flowsVerb, traceVerb,
-	snapshotVerb, dissectVerb, kflVerb, clusterVerb, mcpVerb, daemonVerb, configVerb, versionVerb,
+	snapshotVerb, dissectVerb, kflVerb, clusterVerb, captureVerb, mcpVerb, daemonVerb, configVerb, versionVerb,
 }
 
 // fromEnvironment sets every flag that was not given from its twin DEVLOOP_FLAG_NAME.

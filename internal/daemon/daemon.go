@@ -229,6 +229,15 @@ func (s *server) handler() http.Handler {
 	handle(mux, s, "expression", func(_ context.Context, r control.ExpressionRequest, _ func(control.Event)) (any, error) {
 		return s.session.Expression(r)
 	})
+	handle(mux, s, "capture", func(ctx context.Context, _ struct{}, _ func(control.Event)) (any, error) {
+		return s.session.Capture(ctx)
+	})
+	handle(mux, s, "configure_capture", func(ctx context.Context, r control.CaptureTargets, _ func(control.Event)) (any, error) {
+		return s.session.ConfigureCapture(ctx, r)
+	})
+	handle(mux, s, "switch_capture", func(ctx context.Context, r control.SwitchRequest, _ func(control.Event)) (any, error) {
+		return s.session.SwitchCapture(ctx, r)
+	})
 	handle(mux, s, "doctor", func(context.Context, struct{}, func(control.Event)) (any, error) { return devloop.Doctor(), nil })
 	handle(mux, s, "follow", func(_ context.Context, r control.FollowRequest, _ func(control.Event)) (any, error) {
 		s.session.Follow(r.On)
