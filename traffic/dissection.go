@@ -21,6 +21,8 @@ type Account struct {
 	Missing       uint64            `json:"missing_bytes"`            // payload bytes absent from the streams
 	Undecoded     uint64            `json:"undecoded_bytes"`          // payload bytes given up, all reasons
 	GivenUp       map[string]uint64 `json:"given_up,omitempty"`       // bytes given up by reason: buffer_limit, no_sync, …
+	OnePoint      uint64            `json:"one_point,omitempty"`      // connections of the window that were captured at one of their ends only
+	Joined        uint64            `json:"joined,omitempty"`         // connections that each end named differently, behind address translation, and that were joined into one
 	FileTruncated bool              `json:"file_truncated,omitempty"` // the capture file ends inside a record
 	Interfaces    []Interface       `json:"interfaces,omitempty"`
 	First         int64             `json:"first_ns,omitempty"` // time of the first packet, Unix nanoseconds
