@@ -67,7 +67,7 @@ func TestBuildNamesProgramsByContent(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(cfg.Dir, "a.env"), []byte("X=1\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	b := &builder{cfg: cfg, dir: filepath.Join(cfg.Dir, ".devloop", "build")}
+	b := &builder{env: local{}, cfg: cfg, dir: filepath.Join(cfg.Dir, ".devloop", "build")}
 	first, err := b.build(t.Context(), []string{"a", "b"})
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func TestBuildNamesProgramsByContent(t *testing.T) {
 	if err != nil || changed["a"].ID == first["a"].ID {
 		t.Errorf("another environment is the same build %s: %v", changed["a"].ID, err)
 	}
-	known := &builder{cfg: cfg, dir: b.dir, compiled: map[string]string{"a": changed["a"].Argv[0]}}
+	known := &builder{env: local{}, cfg: cfg, dir: b.dir, compiled: map[string]string{"a": changed["a"].Argv[0]}}
 	if quick, err := known.build(t.Context(), []string{"a"}); err != nil || quick["a"].ID != changed["a"].ID {
 		t.Errorf("without compiling: build %s, want %s: %v", quick["a"].ID, changed["a"].ID, err)
 	}
@@ -104,7 +104,7 @@ func TestBuildNamesProgramsByContent(t *testing.T) {
 }
 
 func TestPackagesOfOneNameAreBuiltApart(t *testing.T) {
-	b := &builder{cfg: &config.Config{Services: map[string]config.Service{"x": {Go: "./x/server"}, "y": {Go: "./y/server"}, "z": {Go: "./z"}}}}
+	b := &builder{env: local{}, cfg: &config.Config{Services: map[string]config.Service{"x": {Go: "./x/server"}, "y": {Go: "./y/server"}, "z": {Go: "./z"}}}}
 	if diff := cmp.Diff([][]string{{"x", "z"}, {"y"}}, b.groups([]string{"x", "y", "z"})); diff != "" {
 		t.Errorf("groups (-want +got):\n%s", diff)
 	}

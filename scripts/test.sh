@@ -30,7 +30,7 @@ if [ $# -gt 0 ]; then exec go test -timeout 15m -p 2 "$@"; fi
 
 # The end-to-end tests measure services in real time: they run alone.
 go test -timeout 15m -p 2 $(go list ./... | grep -v -e /internal/e2e$ -e /examples/shop$ -e /kindenv/)
-go test -timeout 25m ./internal/e2e
+go test -timeout 25m -skip '^TestKind' ./internal/e2e
 
 # A container engine is there for the rest only: elsewhere dependencies are local. One that answers already is used and left
 # alone; else the one that kind's tests start serves the shop's container as well.
@@ -39,6 +39,7 @@ if [ "$(id -u)" = 0 ]; then
 	if [ "$DEVLOOP_KIND" != none ]; then scripts/kind-for-tests.sh start; fi
 fi
 go test -timeout 20m -p 1 ./kindenv/...
+go test -timeout 25m -run '^TestKind' ./internal/e2e
 
 # One dependency runs in a container.
 if [ "$(id -u)" = 0 ]; then

@@ -61,9 +61,9 @@ func (r *recording) dissect(ifaces []traffic.Interface, ids []traffic.Identity) 
 	return calls, conns
 }
 
-// TestEveryWayBetweenPodsIsOneCall has one pod call others in all the ways that there are on three nodes: each call is there
+// TestKindEveryWayIsOneCall has one pod call others in all the ways that there are on three nodes: each call is there
 // once, with both ends named.
-func TestEveryWayBetweenPodsIsOneCall(t *testing.T) {
+func TestKindEveryWayIsOneCall(t *testing.T) {
 	const name = "devloop-test-paths"
 	clustertest.Delete(t, name)
 	c := clustertest.Named(t, name, 3) // another node than one's own takes more than one

@@ -57,9 +57,9 @@ func compiled(ctx context.Context, pkg, arch, out string) error {
 	return nil
 }
 
-// TestShopServesInPods runs the shop in a cluster without the loop: its services, its manifests, PostgreSQL and Redis, and
+// TestKindShopServes runs the shop in a cluster without the loop: its services, its manifests, PostgreSQL and Redis, and
 // one purchase from log-in to checkout.
-func TestShopServesInPods(t *testing.T) {
+func TestKindShopServes(t *testing.T) {
 	c := clustertest.Shared(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
