@@ -285,7 +285,7 @@ func (d *Dissector) callID(c *connection, index int) string {
 		c.idPrefix = d.o.Node + "/" + strconv.FormatUint(c.ID, 36) + "/"
 	}
 	var b [96]byte
-	return string(strconv.AppendInt(append(b[:0], c.idPrefix...), int64(index), 10))
+	return d.memory.Text(strconv.AppendInt(append(b[:0], c.idPrefix...), int64(index), 10))
 }
 
 // note remembers where a packet was captured and who owns that interface.

@@ -68,9 +68,10 @@ type Dissector struct {
 	sightings     sightings
 	timers        timerHeap
 
-	host host
-	mark [1]protocol.Mark
-	view protocol.View
+	host   host
+	memory protocol.Memory
+	mark   [1]protocol.Mark
+	view   protocol.View
 }
 
 // New makes a Dissector that has seen nothing.

@@ -18,9 +18,10 @@ type host struct {
 
 func (h *host) begin(c *connection) { h.c, h.handOver, h.wake = c, false, false }
 
-func (h *host) BodyLimit() int { return h.d.o.BodyLimit }
-func (h *host) HandOver()      { h.handOver = true }
-func (h *host) Wake()          { h.wake = true }
+func (h *host) BodyLimit() int           { return h.d.o.BodyLimit }
+func (h *host) Memory() *protocol.Memory { return &h.d.memory }
+func (h *host) HandOver()                { h.handOver = true }
+func (h *host) Wake()                    { h.wake = true }
 
 // Bequeath implements [protocol.Executor].
 func (h *host) Bequeath(call *traffic.Call, request protocol.Span) {

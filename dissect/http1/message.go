@@ -33,11 +33,11 @@ func (p *Parser) request(h protocol.Host, s *half, head []byte, first, last prot
 		p.drop(1)
 	}
 	p.forsake(h, first) // who asks again has had the answer
-	text := string(head)
+	text := h.Memory().Text(head)
 	line, rest := cutLine(text)
 	method, target, version, words := requestLine(line)
 	var f fields
-	f.read(rest)
+	f.read(h.Memory(), rest)
 
 	x := p.add(h)
 	c, web := x.Call, x.Call.HTTP
@@ -83,7 +83,7 @@ func (p *Parser) request(h protocol.Host, s *half, head []byte, first, last prot
 
 // response reads a response's head.
 func (p *Parser) response(h protocol.Host, s *half, head []byte, first, last protocol.Mark) {
-	text := string(head)
+	text := h.Memory().Text(head)
 	line, rest := cutLine(text)
 	version, status, reason := statusLine(line)
 	if len(p.Open) > 1 { // of several, whose answer this is cannot be told
@@ -103,7 +103,7 @@ func (p *Parser) response(h protocol.Host, s *half, head []byte, first, last pro
 		x.Call.HTTP.RequestHeaders = []traffic.Header{}
 	}
 	var f fields
-	f.read(rest)
+	f.read(h.Memory(), rest)
 	c, web := x.Call, x.Call.HTTP
 	x.Response.Add(first)
 	x.Response.Add(last)
@@ -259,9 +259,9 @@ func splitAbsolute(target string) (host, path string) {
 }
 
 // read parses header lines. All strings are cut from one.
-func (f *fields) read(s string) {
+func (f *fields) read(m *protocol.Memory, s string) {
 	f.length = -1
-	f.headers = make([]traffic.Header, 0, min(strings.Count(s, "\n"), maxHeaders))
+	f.headers = m.Headers(min(strings.Count(s, "\n"), maxHeaders))
 	for s != "" {
 		var line string
 		line, s = cutLine(s)

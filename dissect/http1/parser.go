@@ -67,12 +67,6 @@ type exchange struct {
 	Messages          *[2]grpc.Messages // of gRPC-Web
 }
 
-// callAndHTTP is allocated as one.
-type callAndHTTP struct {
-	call traffic.Call
-	http traffic.HTTP
-}
-
 func (p *Parser) add(h protocol.Host) *exchange {
 	var x *exchange
 	if n := len(p.free); n > 0 {
@@ -81,9 +75,7 @@ func (p *Parser) add(h protocol.Host) *exchange {
 	} else {
 		x = &exchange{}
 	}
-	both := &callAndHTTP{}
-	x.Call = &both.call
-	x.Call.HTTP = &both.http
+	x.Call = h.Memory().HTTPCall()
 	x.Call.Protocol = traffic.ProtoHTTP
 	x.Call.Index = h.NextCall()
 	x.Call.HTTP.KeptAlive = p.Count > 0
@@ -323,7 +315,7 @@ func (p *Parser) body(h protocol.Host, from protocol.Side, b []byte, first, last
 		b = b[:max(0, room)]
 	}
 	if *kept == nil && len(b) > 0 {
-		*kept = make([]byte, 0, max(len(b), int(min(p.Sides[from].Left+int64(len(b)), int64(h.BodyLimit())))))
+		*kept = h.Memory().Body(max(len(b), int(min(p.Sides[from].Left+int64(len(b)), int64(h.BodyLimit())))))
 	}
 	*kept = append(*kept, b...)
 }

@@ -66,7 +66,7 @@ func (p *Parser) request(h protocol.Host, b *block, fields []field, missing int)
 	}
 	x.RequestBegun = true
 	web.Pushed = b.Promise
-	web.RequestHeaders = make([]traffic.Header, 0, len(fields))
+	web.RequestHeaders = h.Memory().Headers(len(fields))
 	var trace http1.Trace
 	var target, host, contentType, timeout, encoding string
 	for i := range fields {
@@ -155,7 +155,7 @@ func (p *Parser) response(h protocol.Host, b *block, fields []field, missing int
 	}
 	x.ResponseBegun = true
 	c.Status, x.NoStatus = status, status == 0
-	web.ResponseHeaders = make([]traffic.Header, 0, len(fields)+3)
+	web.ResponseHeaders = h.Memory().Headers(len(fields) + 3) // and the trailers
 	x.fields(protocol.Server, fields)
 	for i := range fields {
 		if fields[i].Name == "content-type" {

@@ -30,12 +30,6 @@ type stream struct {
 	Events            http1.Events
 }
 
-// allocated together.
-type callAndHTTP struct {
-	call traffic.Call
-	http traffic.HTTP
-}
-
 func (p *Parser) add(h protocol.Host, id uint32) *stream {
 	if len(p.Streams) >= maxOpen { // their ends are not captured, it seems: nothing can be said of the oldest
 		x := p.Streams[0]
@@ -43,7 +37,6 @@ func (p *Parser) add(h protocol.Host, id uint32) *stream {
 		x.forget(x.Call)
 		p.emit(h, x)
 	}
-	both := &callAndHTTP{}
 	var x *stream
 	if n := len(p.free); n > 0 {
 		x, p.free = p.free[n-1], p.free[:n-1]
@@ -51,8 +44,7 @@ func (p *Parser) add(h protocol.Host, id uint32) *stream {
 	} else {
 		x = &stream{}
 	}
-	x.ID, x.Call = id, &both.call
-	x.Call.HTTP = &both.http
+	x.ID, x.Call = id, h.Memory().HTTPCall()
 	x.Call.Protocol = traffic.ProtoHTTP
 	x.Call.Index = h.NextCall()
 	x.Call.HTTP.Version, x.Call.HTTP.Stream = version, id
@@ -258,7 +250,7 @@ func (x *stream) body(h protocol.Host, from protocol.Side, b []byte, more int, c
 		return
 	}
 	if *kept == nil {
-		*kept = make([]byte, 0, min(len(b)+more, limit))
+		*kept = h.Memory().Body(min(len(b)+more, limit))
 	}
 	*kept = append(*kept, b...)
 }

@@ -96,6 +96,8 @@ type Host interface {
 	BodyLimit() int
 	// NextCall numbers the calls of the connection from 0, in order of their requests.
 	NextCall() int
+	// Memory is what calls are made of.
+	Memory() *Memory
 	// Emit hands over a finished call; the host fills in who, when and where from the spans. The spans are copied, the
 	// call belongs to the receiver.
 	Emit(c *traffic.Call, request, response *Span)

@@ -120,6 +120,7 @@ type fakeHost struct {
 
 func (h *fakeHost) BodyLimit() int                            { return 0 }
 func (h *fakeHost) NextCall() int                             { return 0 }
+func (h *fakeHost) Memory() *protocol.Memory                  { return new(protocol.Memory) }
 func (h *fakeHost) Emit(c *traffic.Call, _, _ *protocol.Span) { h.calls = append(h.calls, *c) }
 func (h *fakeHost) HandOver()                                 {}
 func (h *fakeHost) Wake()                                     {}

@@ -1,0 +1,44 @@
+package protocol
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// TestMemory: what is handed out is empty, has room, and no two pieces overlap, not even when one is outgrown.
+func TestMemory(t *testing.T) {
+	var m Memory
+	type kept struct {
+		call    *traffic.Call
+		headers []traffic.Header
+		text    string
+		body    []byte
+	}
+	var all []kept
+	value := func(i int) string { return strings.Repeat(string(rune('a'+i%26)), i*7%1500) }
+	for i := range 300 {
+		k := kept{call: m.HTTPCall(), headers: m.Headers(i % 40), text: m.Text([]byte(value(i))), body: m.Body(i * 29 % 5000)}
+		if k.call.HTTP == nil || k.call.Index != 0 || k.headers == nil || len(k.headers) != 0 || cap(k.headers) < i%40 || len(k.body) != 0 || cap(k.body) < i*29%5000 {
+			t.Fatalf("%d: %+v", i, k)
+		}
+		k.call.Index = i
+		for range i%40 + 1 { // one more than there is room for
+			k.headers = append(k.headers, traffic.Header{Name: k.text, Value: k.text})
+		}
+		k.body = append(k.body, bytes.Repeat([]byte{byte(i)}, i*29%5000+1)...)
+		all = append(all, k)
+	}
+	for i, k := range all {
+		if k.call.Index != i || k.text != value(i) || !bytes.Equal(k.body, bytes.Repeat([]byte{byte(i)}, i*29%5000+1)) {
+			t.Fatalf("call %d was overwritten", i)
+		}
+		for _, h := range k.headers {
+			if h.Name != value(i) || h.Value != value(i) {
+				t.Fatalf("headers of call %d were overwritten: %q", i, h)
+			}
+		}
+	}
+}
