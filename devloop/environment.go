@@ -14,6 +14,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/devloop-io/devloop/assertions"
 	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/internal/control"
@@ -249,44 +251,66 @@ func (s *Session) deploy(ctx context.Context, built map[string]build) ([]string,
 	}
 	s.mu.Unlock()
 	slices.Sort(changed)
-	var restarted []string
-	for _, wave := range waves(s.config(), changed) {
-		if err := s.startWave(ctx, env, wave, built); err != nil {
-			return restarted, err
-		}
-		restarted = append(restarted, wave...)
-	}
+	restarted, err := s.startAll(ctx, env, waves(s.config(), changed), built)
 	slices.Sort(restarted)
+	return restarted, err
+}
+
+// startAll starts services, each as soon as those of earlier waves that it depends on serve, and returns who was started.
+// When one does not come up nothing more is started.
+func (s *Session) startAll(ctx context.Context, env environment, waves [][]string, built map[string]build) (restarted []string, err error) {
+	cfg := s.config()
+	serves := map[string]chan struct{}{}
+	g, starting := errgroup.WithContext(ctx)
+	for _, wave := range waves {
+		before := maps.Clone(serves)
+		for _, name := range wave {
+			done := make(chan struct{})
+			serves[name] = done
+			g.Go(func() error {
+				for _, needed := range cfg.Services[name].DependsOn {
+					if ready := before[needed]; ready != nil {
+						select {
+						case <-ready:
+						case <-starting.Done():
+							return context.Cause(starting)
+						}
+					}
+				}
+				if starting.Err() != nil {
+					return context.Cause(starting)
+				}
+				if err := s.startOne(ctx, env, name, built[name]); err != nil {
+					return err
+				}
+				close(done)
+				s.mu.Lock()
+				restarted = append(restarted, name)
+				s.mu.Unlock()
+				return nil
+			})
+		}
+	}
+	if err := g.Wait(); err != nil {
+		if ctx.Err() == nil {
+			err = s.startFailure("deploy", err)
+		}
+		return restarted, err
+	}
 	return restarted, nil
 }
 
-// startWave starts services that do not need each other, at the same time.
-func (s *Session) startWave(ctx context.Context, env environment, names []string, built map[string]build) error {
-	errs := make(chan error, len(names))
-	for _, name := range names {
-		go func() {
-			b := built[name]
-			err := env.Start(ctx, name, b)
-			s.mu.Lock()
-			if err == nil {
-				s.served[name] = b
-			} else {
-				delete(s.served, name)
-			}
-			s.mu.Unlock()
-			errs <- err
-		}()
+// startOne starts a service in place of the running one.
+func (s *Session) startOne(ctx context.Context, env environment, name string, b build) error {
+	err := env.Start(ctx, name, b)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		s.served[name] = b
+	} else {
+		delete(s.served, name)
 	}
-	var first error
-	for range names {
-		if err := <-errs; err != nil && first == nil {
-			first = err
-		}
-	}
-	if first != nil && ctx.Err() == nil {
-		return s.startFailure("deploy", first)
-	}
-	return first
+	return err
 }
 
 // waves orders services so that each comes after what it depends on. A cycle is cut: readiness then decides.

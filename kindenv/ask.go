@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
@@ -43,6 +44,25 @@ func architecture(ctx context.Context, client kubernetes.Interface) (string, err
 		return names[0], nil
 	}
 	return "", fmt.Errorf("the cluster's nodes are of several architectures (%s): devloop builds for one", strings.Join(names, ", "))
+}
+
+// newest says which of the pods that match is there now, the one that is known from before while the cluster tells of none.
+func (e *Env) newest(known string, match func(*corev1.Pod) bool) func() string {
+	var mu sync.Mutex
+	return func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		var found *corev1.Pod
+		for _, p := range e.ids.Pods() {
+			if match(p) && p.DeletionTimestamp == nil && (found == nil || found.CreationTimestamp.Before(&p.CreationTimestamp)) {
+				found = p
+			}
+		}
+		if found != nil {
+			known = found.Name
+		}
+		return known
+	}
 }
 
 // workspaces are the hashes of other workspaces that have something in a cluster.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	socks "golang.org/x/net/proxy"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/devloop-io/devloop/internal/nodeagent/proxy"
@@ -72,11 +73,9 @@ func (e *Env) openDoor(ctx context.Context) error {
 	if len(pods) == 0 {
 		return errors.New("the exercise's pod is not there")
 	}
-	f, err := newForward(e.cluster.REST(), e.client, pods[0].Namespace, pods[0].Name, doorPort)
-	if err != nil {
-		return err
-	}
-	d, err := newDoor(f)
+	d, err := newDoor(newForward(e.cluster.REST(), e.client, e.Namespace(), e.newest(pods[0].Name, func(p *corev1.Pod) bool {
+		return p.Namespace == e.Namespace() && p.Labels[deploy.LabelService] == ExerciseName && p.Labels[deploy.LabelWorkspace] == e.o.Hash
+	}), doorPort))
 	if err != nil {
 		return err
 	}

@@ -19,38 +19,46 @@ import (
 	"k8s.io/client-go/transport/spdy"
 )
 
-// forward dials ports of one pod through the API server. No port of this machine is opened: a connection is a stream
-// within one connection to the API server, which is made again when it broke. A stream that nobody reads holds up all
-// others of the same forward, so whoever reads long has one of its own.
+// forward dials a port of one pod through the API server. No port of this machine is opened: a connection is a stream
+// within one connection to the API server, which is made again when it broke, or when another pod has taken the first
+// one's place. A stream that nobody reads holds up all others of the same forward, so whoever reads long has one of its own.
 type forward struct {
-	dialer httpstream.Dialer
-	pod    string
-	port   int
+	config    *rest.Config
+	client    kubernetes.Interface
+	namespace string
+	find      func() string // the pod's name now
+	port      int
 
 	mu   sync.Mutex
 	conn httpstream.Connection
+	pod  string // that conn leads to
 	next int
 }
 
-func newForward(config *rest.Config, client kubernetes.Interface, namespace, pod string, port int) (*forward, error) {
-	url := client.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("portforward").URL()
-	transport, upgrader, err := spdy.RoundTripperFor(config)
+func newForward(config *rest.Config, client kubernetes.Interface, namespace string, find func() string, port int) *forward {
+	return &forward{config: config, client: client, namespace: namespace, find: find, port: port}
+}
+
+// dialer makes connections to one pod.
+func (f *forward) dialer(pod string) (httpstream.Dialer, error) {
+	url := f.client.CoreV1().RESTClient().Post().Resource("pods").Namespace(f.namespace).Name(pod).SubResource("portforward").URL()
+	transport, upgrader, err := spdy.RoundTripperFor(f.config)
 	if err != nil {
-		return nil, fmt.Errorf("forward to %s: %w", pod, err)
+		return nil, err
 	}
 	old := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, url)
-	ws, err := portforward.NewSPDYOverWebsocketDialer(url, config)
+	ws, err := portforward.NewSPDYOverWebsocketDialer(url, f.config)
 	if err != nil {
-		return nil, fmt.Errorf("forward to %s: %w", pod, err)
+		return nil, err
 	}
-	dialer := portforward.NewFallbackDialer(ws, old, func(err error) bool {
+	return portforward.NewFallbackDialer(ws, old, func(err error) bool {
 		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
-	})
-	return &forward{dialer: dialer, pod: namespace + "/" + pod, port: port}, nil
+	}), nil
 }
 
 // connection is the one to the API server, made when there is none.
 func (f *forward) connection() (httpstream.Connection, int, error) {
+	pod := f.find()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.conn != nil {
@@ -60,18 +68,41 @@ func (f *forward) connection() (httpstream.Connection, int, error) {
 		default:
 		}
 	}
+	if f.conn != nil && f.pod != pod {
+		_ = f.conn.Close() // its pod is gone
+		f.conn = nil
+	}
 	if f.conn == nil {
-		conn, protocol, err := f.dialer.Dial(portforward.PortForwardProtocolV1Name)
+		conn, err := f.connect(pod)
 		if err != nil {
-			return nil, 0, fmt.Errorf("forward to %s: %w", f.pod, err)
+			return nil, 0, fmt.Errorf("forward to %s/%s: %w", f.namespace, pod, err)
 		}
-		if protocol != portforward.PortForwardProtocolV1Name {
-			return nil, 0, errors.Join(fmt.Errorf("forward to %s: the server speaks %q", f.pod, protocol), conn.Close())
-		}
-		f.conn = conn
+		f.conn, f.pod = conn, pod
 	}
 	f.next++
 	return f.conn, f.next, nil
+}
+
+func (f *forward) connect(pod string) (httpstream.Connection, error) {
+	dialer, err := f.dialer(pod)
+	if err != nil {
+		return nil, err
+	}
+	conn, protocol, err := dialer.Dial(portforward.PortForwardProtocolV1Name)
+	if err != nil {
+		return nil, err
+	}
+	if protocol != portforward.PortForwardProtocolV1Name {
+		return nil, errors.Join(fmt.Errorf("the server speaks %q", protocol), conn.Close())
+	}
+	return conn, nil
+}
+
+// where names the pod in messages.
+func (f *forward) where() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.namespace + "/" + f.pod
 }
 
 // DialContext opens a connection to the pod's port; the address is not looked at.
@@ -110,7 +141,7 @@ func (f *forward) dial() (net.Conn, error) {
 	trouble, err := conn.CreateStream(headers)
 	if err != nil {
 		f.drop(conn)
-		return nil, fmt.Errorf("forward to %s: %w", f.pod, err)
+		return nil, fmt.Errorf("forward to %s: %w", f.where(), err)
 	}
 	trouble.Close() // we only read it
 	headers.Set(corev1.StreamType, corev1.StreamTypeData)
@@ -118,12 +149,12 @@ func (f *forward) dial() (net.Conn, error) {
 	if err != nil {
 		conn.RemoveStreams(trouble)
 		f.drop(conn)
-		return nil, fmt.Errorf("forward to %s: %w", f.pod, err)
+		return nil, fmt.Errorf("forward to %s: %w", f.where(), err)
 	}
-	s := &streamConn{Stream: data, pod: f.pod, done: func() { conn.RemoveStreams(trouble, data) }}
+	s := &streamConn{Stream: data, pod: f.where(), done: func() { conn.RemoveStreams(trouble, data) }}
 	go func() {
 		if said, err := io.ReadAll(io.LimitReader(trouble, 4<<10)); err == nil && len(said) > 0 {
-			s.fail(fmt.Errorf("forward to %s: %s", f.pod, said))
+			s.fail(fmt.Errorf("forward to %s: %s", s.pod, said))
 		}
 	}()
 	return s, nil

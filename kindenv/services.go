@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -32,6 +33,7 @@ type service struct {
 const (
 	runningBound = 90 * time.Second // until a pod runs
 	readyBound   = 90 * time.Second // until it is ready
+	roomBound    = 60 * time.Second // until a namespace that is being deleted is gone
 )
 
 // Running is what is known of a service or dependency that was started.
@@ -43,47 +45,81 @@ type Running struct {
 	IP    string // of its first pod
 }
 
-// StartDependencies plans what the workspace is in the cluster, and applies everything but the services' own workloads.
-// It returns when the dependencies are ready. What is there already is left alone.
+// StartDependencies plans what the workspace is in the cluster, and applies everything but services that are images: the
+// pods that a program will be pushed into come up while it is compiled. It returns when the dependencies are ready and the
+// way in is open. What is there already is left alone.
 func (e *Env) StartDependencies(ctx context.Context) error {
 	if e.plan == nil {
 		if err := e.makePlan(ctx); err != nil {
 			return err
 		}
 	}
-	if err := e.deployer.Namespace(ctx, e.plan); err != nil {
+	room, cancel := context.WithTimeoutCause(ctx, roomBound, fmt.Errorf("it took longer than %s", roomBound))
+	defer cancel()
+	if err := e.deployer.Namespace(room, e.plan); err != nil {
 		return err
 	}
-	var first []*unstructured.Unstructured
+	var first, pushed []*unstructured.Unstructured
 	for _, o := range e.plan.Objects {
-		if s, ok := e.plan.Owner(o); !ok || s.Role != traffic.KindService {
+		switch s, ok := e.plan.Owner(o); {
+		case !ok || s.Role != traffic.KindService:
 			first = append(first, o)
+		case s.Fast:
+			pushed = append(pushed, o)
 		}
 	}
-	if _, err := e.deployer.Apply(ctx, first); err != nil {
-		return err
-	}
-	if err := e.names(ctx); err != nil {
-		return err
-	}
-	if err := e.openDoor(ctx); err != nil {
-		return err
-	}
+	var g errgroup.Group
+	g.Go(func() error { return e.openDoor(ctx) })
+	g.Go(func() error {
+		if _, err := e.deployer.Apply(ctx, first); err != nil {
+			return err
+		}
+		named := e.names
+		if e.cluster.Ours { // nothing of the pods hangs on it
+			g.Go(func() error { return e.names(ctx) })
+			named = func(context.Context) error { return nil }
+		}
+		if err := named(ctx); err != nil {
+			return err
+		}
+		if _, err := e.deployer.Apply(ctx, pushed); err != nil {
+			return err
+		}
+		gone, err := e.deployer.Prune(ctx, e.plan)
+		if err != nil {
+			return err
+		}
+		for _, name := range gone {
+			e.o.Say(name + " is no longer planned: deleted")
+		}
+		return e.dependencies(ctx)
+	})
+	return g.Wait()
+}
+
+// dependencies waits until they are ready.
+func (e *Env) dependencies(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, runningBound+readyBound)
 	defer cancel()
-	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(e.plan.Services)) {
+	names := slices.Sorted(maps.Keys(e.plan.Services))
+	errs := make([]error, len(names))
+	var wg sync.WaitGroup
+	for i, name := range names {
 		if s := e.plan.Services[name]; s.Role == traffic.KindDependency {
-			if _, err := e.deployer.WaitReady(ctx, e.plan, s); err != nil {
-				errs = append(errs, startError(err))
-			}
+			wg.Go(func() {
+				_, err := e.deployer.WaitReady(ctx, e.plan, s)
+				errs[i] = startError(err)
+			})
 		}
 	}
-	return errors.Join(errs...)
+	var rest error
+	wg.Go(func() { rest = startError(e.deployer.WaitRest(ctx, e.plan)) })
+	wg.Wait()
+	return errors.Join(append(errs, rest)...)
 }
 
 func (e *Env) makePlan(ctx context.Context) error {
-	supervisor, err := e.loadTool(ctx, "devloop-supervise", []string{"/devloop-supervise", "run"}, "65532:65532")
+	supervisor, err := e.loadSupervisor(ctx)
 	if err != nil {
 		return fmt.Errorf("make the supervisor's image: %w", err)
 	}
@@ -97,6 +133,11 @@ func (e *Env) makePlan(ctx context.Context) error {
 	e.plan, err = deploy.New(deploy.Options{
 		Config: cfg, Namespace: e.Namespace(), Workspace: e.o.Hash, Supervisor: supervisor, Manifests: cfg.Environment.Manifests(e.o.Where), Images: images,
 	})
+	if err == nil {
+		for _, n := range e.plan.Notes {
+			e.warn("%s", n)
+		}
+	}
 	return err
 }
 
@@ -211,6 +252,9 @@ func (e *Env) push(ctx context.Context, s deploy.Service, run *service, pods []c
 
 func (e *Env) pushOne(ctx context.Context, s deploy.Service, run *service, pod *corev1.Pod) error {
 	to := inPod(pod, s)
+	if e.has(ctx, s, to) == run.build.ID {
+		e.fast.Has(to, *run.program)
+	}
 	started, err := e.fast.Push(ctx, to, *run.program, func(ctx context.Context) error {
 		e.mu.Lock()
 		n := e.nodes
@@ -227,14 +271,29 @@ func (e *Env) pushOne(ctx context.Context, s deploy.Service, run *service, pod *
 		return e.notStarted(ctx, s, pod, err)
 	}
 	e.mu.Lock()
-	run.pushed[string(pod.UID)], run.said[string(pod.UID)] = true, started
-	first := !e.watched[to.UID+"/"+to.Name]
-	e.watched[to.UID+"/"+to.Name] = true
+	run.pushed[to.UID], run.said[to.UID] = true, started
 	e.mu.Unlock()
-	if first {
-		e.watch(s, to)
-	}
 	return nil
+}
+
+// has follows a container, and says which build it has when it was not followed before: an earlier devloop may have pushed
+// it. It is started again all the same, without being sent again, because the connections that it keeps began when nobody
+// listened: what is said on them could not be read.
+func (e *Env) has(ctx context.Context, s deploy.Service, in fastpath.Container) (build string) {
+	key := in.UID + "/" + in.Name
+	e.mu.Lock()
+	known := e.watched[key]
+	e.watched[key] = true
+	e.mu.Unlock()
+	if known {
+		return ""
+	}
+	select {
+	case now := <-e.watch(s, in):
+		return now.Build
+	case <-ctx.Done():
+		return ""
+	}
 }
 
 // runs notes which build a container runs from here on.
@@ -325,19 +384,34 @@ func startError(err error) error {
 	return err
 }
 
-// watch follows what the supervisor of a container says, while its pod is there.
-func (e *Env) watch(s deploy.Service, in fastpath.Container) {
+// watch follows what the supervisor of a container says, while its pod is there. The answer gets what it says first, and
+// is closed.
+func (e *Env) watch(s deploy.Service, in fastpath.Container) <-chan supervise.Event {
+	first := make(chan supervise.Event, 1)
 	e.follow.Go(func() {
+		told := sync.OnceFunc(func() { close(first) })
 		defer func() {
+			told()
 			e.mu.Lock()
 			delete(e.watched, in.UID+"/"+in.Name)
 			e.mu.Unlock()
 		}()
+		begun := false
 		for e.ctx.Err() == nil {
-			err := e.fast.Watch(e.ctx, in, func(ev supervise.Event) { e.heard(s, in, ev) })
-			if e.ctx.Err() != nil || !e.there(in) {
+			err := e.fast.Watch(e.ctx, in, func(ev supervise.Event) {
+				if !begun {
+					first <- ev
+				}
+				begun = true
+				told()
+				e.heard(s, in, ev)
+			})
+			told() // it cannot be asked
+			var forbidden *fastpath.Forbidden
+			if e.ctx.Err() != nil || !e.there(in) || errors.As(err, &forbidden) {
 				return
 			}
+			begun = true
 			e.o.Log.Debug("a container is watched again", "container", in.String(), "err", err)
 			select {
 			case <-time.After(200 * time.Millisecond):
@@ -345,6 +419,7 @@ func (e *Env) watch(s deploy.Service, in fastpath.Container) {
 			}
 		}
 	})
+	return first
 }
 
 // heard notes what a supervisor said, and tells when a program ended that had been asked to run.
@@ -352,11 +427,12 @@ func (e *Env) heard(s deploy.Service, in fastpath.Container, ev supervise.Event)
 	e.mu.Lock()
 	run := e.services[s.Name]
 	again := run != nil && run.said[in.UID] == ev
+	serves := run != nil && run.pushed[in.UID] // before, whoever pushes tells of it
 	if run != nil {
 		run.said[in.UID] = ev
 	}
 	e.mu.Unlock()
-	if ev.Phase != supervise.PhaseExited || again || run == nil || ev.Build != run.build.ID {
+	if ev.Phase != supervise.PhaseExited || again || !serves || ev.Build != run.build.ID {
 		return
 	}
 	tail, _ := e.deployer.Log(e.ctx, in.Namespace, in.Pod, in.Name, false) // none is fine

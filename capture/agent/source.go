@@ -27,6 +27,7 @@ type Options struct {
 	Node        string                                                         // as in identities; empty takes the agent's own
 	Resolve     func(podUID, containerID string) (w traffic.Workload, ok bool) // names what the agent knows by number; asked again while false
 	Buffer      int                                                            // bytes that may wait for emit: 16 MiB
+	Restarted   func()                                                         // the agent was started anew and knows no targets; called from a goroutine of its own
 	Log         *slog.Logger
 }
 
@@ -58,6 +59,7 @@ type Source struct {
 // point is one capture point of the node.
 type point struct {
 	ifc      traffic.Interface
+	unseen   uint64 // how often the agent was away: packets of then were not captured, at least one each time
 	pod      string
 	box      string
 	resolved bool
@@ -97,6 +99,9 @@ func Dial(ctx context.Context, o Options) (*Source, error) {
 	}
 	if o.DialStream == nil {
 		o.DialStream = o.DialContext
+	}
+	if o.Restarted == nil {
+		o.Restarted = func() {}
 	}
 	if o.Resolve == nil {
 		o.Resolve = func(string, string) (traffic.Workload, bool) { return traffic.Workload{}, false }
@@ -288,14 +293,31 @@ func (s *Source) Gaps() []Gap {
 }
 
 func (s *Source) takeStats(st Stats) {
-	r := s.runs[st.Run]
-	if r == nil {
-		r = &runStats{}
-		s.runs[st.Run] = r
-	}
-	if st.Dropped >= r.last.Dropped {
+	if r := s.runOf(st.Run); st.Dropped >= r.last.Dropped {
 		r.last = st
 	}
+}
+
+// runOf is the account of a run of the agent. With a new one it is noted what passed unseen before it: by capture point,
+// so that nobody else is suspected, whether the agent's own answers or its ring tell of it first. The caller holds the lock.
+func (s *Source) runOf(run string) *runStats {
+	r := s.runs[run]
+	if r == nil {
+		r = &runStats{}
+		s.runs[run] = r
+		if s.run == "" { // it is the first
+			return r
+		}
+		for _, p := range s.points {
+			p.unseen++
+		}
+		if len(s.points) == 0 {
+			s.missing++
+		}
+		s.note(Gap{Node: s.node, At: time.Now(), Why: "the agent was restarted: what passed meanwhile was not captured"})
+		go s.o.Restarted()
+	}
+	return r
 }
 
 // decoder turns chunks into packets.
@@ -345,25 +367,20 @@ func (d *decoder) point(i int) *point {
 func (s *Source) enter(h *Head) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	gap := Gap{Node: s.node, At: time.Now()}
-	switch {
-	case h.Run != s.run:
-		gap.Why = "the agent was restarted: what passed meanwhile was not captured"
-		s.gap(gap)
-	case h.Before > s.expect:
-		gap.Packets, gap.Why = h.Before-s.expect, "the agent's ring had no room for so many packets, or its disk was full"
-		s.gap(gap)
+	s.runOf(h.Run)
+	if h.Run != s.run {
+		s.run, s.expect = h.Run, 0
 	}
-	s.run, s.expect = h.Run, h.Before
-	if s.runs[h.Run] == nil {
-		s.runs[h.Run] = &runStats{}
+	if h.Before > s.expect {
+		s.missing += h.Before - s.expect
+		s.note(Gap{Node: s.node, At: time.Now(), Packets: h.Before - s.expect, Why: "the agent's ring had no room for so many packets, or its disk was full"})
 	}
+	s.expect = h.Before
 }
 
 const maxGaps = 1024
 
-func (s *Source) gap(g Gap) {
-	s.missing += max(g.Packets, 1)
+func (s *Source) note(g Gap) {
 	if len(s.gaps) < maxGaps {
 		s.gaps = append(s.gaps, g)
 	}
@@ -383,7 +400,8 @@ func (s *Source) moveTo(c chunk, delivered uint64) {
 	defer s.mu.Unlock()
 	s.expect += c.packets
 	if delivered < c.packets {
-		s.gap(Gap{Node: s.node, At: time.Now(), Packets: c.packets - delivered, Why: "the agent's stream could not be read"})
+		s.missing += c.packets - delivered
+		s.note(Gap{Node: s.node, At: time.Now(), Packets: c.packets - delivered, Why: "the agent's stream could not be read"})
 	}
 	s.reached = c.after
 	close(s.moved)
@@ -462,7 +480,7 @@ func (s *Source) Flush(ctx context.Context) error {
 		s.takeStats(f.Stats)
 		reached, moved := s.reached, s.moved
 		s.mu.Unlock()
-		if reached.Reached(f.Position) {
+		if reached.Reached(f.Position) || f.Position.Segment == 0 { // 0: a new ring that nothing came into
 			return nil
 		}
 		select {
@@ -514,7 +532,8 @@ func (s *Source) Stats() capture.Stats {
 	}
 	for _, p := range s.points {
 		ifc := p.ifc
-		ifc.Dropped, ifc.Lost = lost[p].Dropped, lost[p].Lost
+		ifc.Dropped, ifc.Lost = lost[p].Dropped+p.unseen, lost[p].Lost
+		st.Dropped += p.unseen
 		st.Interfaces = append(st.Interfaces, ifc)
 	}
 	return st

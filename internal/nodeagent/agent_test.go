@@ -564,8 +564,14 @@ func TestWhatARestartCostsIsStated(t *testing.T) {
 	if before < 40 || after < 40 || after > before+20 {
 		t.Errorf("%d packets before, %d after", before, after)
 	}
-	if gaps := s.Gaps(); len(gaps) != 1 || !strings.Contains(gaps[0].Why, "restarted") || s.Stats().Dropped != 1 {
-		t.Errorf("gaps %+v, stats %+v", gaps, s.Stats())
+	st := s.Stats()
+	if gaps := s.Gaps(); len(gaps) != 1 || !strings.Contains(gaps[0].Why, "restarted") || st.Dropped != 2 || st.Unattributed() != 0 {
+		t.Errorf("gaps %+v, stats %+v", gaps, st)
+	}
+	for _, ifc := range st.Interfaces { // whoever spoke on the node is suspected, and nobody else
+		if ifc.Dropped != 1 {
+			t.Errorf("%s lost %d, want 1", ifc.Name, ifc.Dropped)
+		}
 	}
 	// A ring in another folder is another ring: its segments have the same numbers, and all of it is new.
 	p.kill()

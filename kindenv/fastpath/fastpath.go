@@ -124,6 +124,13 @@ func (c *Client) Push(ctx context.Context, to Container, p Program, stopped func
 	return e, nil
 }
 
+// Has says that a container has a program already. Where it does not after all, it is sent.
+func (c *Client) Has(there Container, p Program) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sent[there.UID+"/"+there.Name] = p.Sum
+}
+
 // push sends the program only where whole is set. Its event is that of the start, or missing.
 func (c *Client) push(ctx context.Context, to Container, p Program, whole bool, stopped func(context.Context) error) (started supervise.Event, err error) {
 	ctx, cancel := context.WithCancel(ctx)
