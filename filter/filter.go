@@ -17,6 +17,7 @@ type Filter struct {
 	checked     *cel.Ast
 	program     cel.Program // nil: matches all
 	kind        Kind
+	now         time.Time
 	pool        sync.Pool
 }
 
@@ -44,7 +45,7 @@ func Compile(src string, opts ...Option) (*Filter, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Filter{translation: t, kind: Both}
+	f := &Filter{translation: t, kind: Both, now: o.now}
 	f.pool.New = func() any { return NewActivation(o.now) }
 	if t.empty {
 		return f, nil

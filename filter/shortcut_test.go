@@ -57,3 +57,18 @@ func TestShortcutsChangeNothing(t *testing.T) {
 		}
 	}
 }
+
+// An open call has no error yet, by the shortcut and by the planner's own way.
+func TestShortcutOfAMissingText(t *testing.T) {
+	t.Parallel()
+	row := Row{Call: &traffic.Call{State: traffic.StateOpen, Error: traffic.ErrorReset}}
+	for _, src := range []string{`error_type == ""`, `"" == error_type`} {
+		f, err := Compile(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := f.Match(&row); !ok || err != nil {
+			t.Errorf("%s: %v, %v", src, ok, err)
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package columns
+
+import (
+	"iter"
+	"math/bits"
+)
+
+// Bits is a set of rows of one row group.
+type Bits []uint64
+
+// newBits returns an empty set with room for n rows.
+func newBits(n int) Bits { return make(Bits, (n+63)/64) }
+
+// full returns the set of all n rows.
+func full(n int) Bits {
+	b := newBits(n)
+	for i := range b {
+		b[i] = ^uint64(0)
+	}
+	if n%64 != 0 {
+		b[len(b)-1] = 1<<(n%64) - 1
+	}
+	return b
+}
+
+// Has reports whether row i is in the set.
+func (b Bits) Has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
+
+// Set puts row i into the set.
+func (b Bits) Set(i int) { b[i/64] |= 1 << (i % 64) }
+
+// Count is the number of rows.
+func (b Bits) Count() int {
+	n := 0
+	for _, w := range b {
+		n += bits.OnesCount64(w)
+	}
+	return n
+}
+
+// Empty reports whether there is no row.
+func (b Bits) Empty() bool {
+	for _, w := range b {
+		if w != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// All are the rows in order.
+func (b Bits) All() iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i, w := range b {
+			for ; w != 0; w &= w - 1 {
+				if !yield(i*64 + bits.TrailingZeros64(w)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (b Bits) clone() Bits { return append(Bits(nil), b...) }
+
+func (b Bits) and(o Bits) Bits {
+	for i := range b {
+		b[i] &= o[i]
+	}
+	return b
+}
+
+// Or adds the rows of another set.
+func (b Bits) Or(o Bits) Bits {
+	for i := range b {
+		b[i] |= o[i]
+	}
+	return b
+}
+
+func (b Bits) without(o Bits) Bits {
+	for i := range b {
+		b[i] &^= o[i]
+	}
+	return b
+}

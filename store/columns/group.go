@@ -1,0 +1,280 @@
+package columns
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"cel.dev/cel-go/common/types"
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/devloop-io/devloop/filter"
+)
+
+// Group is a row group at work. It belongs to one goroutine.
+type Group struct {
+	Rows   int
+	chunks []parquet.ColumnChunk
+	number map[string]int // of a column, by its name
+	cache  map[string]*Column
+}
+
+// Column returns a column of the group, which stays readable until the group is done with.
+func (g *Group) Column(name string) (*Column, error) {
+	if c := g.cache[name]; c != nil {
+		return c, nil
+	}
+	i, ok := g.number[name]
+	if !ok {
+		return nil, fmt.Errorf("the file has no column %s: it was written by another version; dissect the snapshot again", name)
+	}
+	c, err := readColumn(g.chunks[i], g.Rows)
+	if err != nil {
+		return nil, fmt.Errorf("read column %s: %w", name, err)
+	}
+	g.cache[name] = c
+	return c, nil
+}
+
+func (g *Group) release() {
+	for _, c := range g.cache {
+		c.release()
+	}
+}
+
+// evaluate returns the rows of sel for which a predicate is certainly true, and those for which it may be. Both are subsets of sel.
+func (g *Group) evaluate(p *filter.Predicate, sel Bits) (sure, possible Bits, err error) {
+	switch p.Op {
+	case filter.OpAnd:
+		sure, possible = sel.clone(), sel.clone()
+		for _, arg := range p.Args {
+			if possible.Empty() {
+				break
+			}
+			s, m, err := g.evaluate(arg, possible)
+			if err != nil {
+				return nil, nil, err
+			}
+			sure, possible = sure.and(s), m
+		}
+		return sure, possible, nil
+	case filter.OpOr:
+		sure, possible = newBits(g.Rows), newBits(g.Rows)
+		for _, arg := range p.Args {
+			rest := sel.clone().without(sure)
+			if rest.Empty() {
+				break
+			}
+			s, m, err := g.evaluate(arg, rest)
+			if err != nil {
+				return nil, nil, err
+			}
+			sure.Or(s)
+			possible.Or(m)
+		}
+		return sure, possible, nil
+	case filter.OpNot:
+		s, m, err := g.evaluate(p.Args[0], sel)
+		if err != nil {
+			return nil, nil, err
+		}
+		return sel.clone().without(m), sel.clone().without(s), nil
+	case filter.OpTest:
+		b, err := g.test(p.Test, sel)
+		return b, b.clone(), err
+	case filter.OpMay:
+		b, err := g.inside(p.Test, sel)
+		return newBits(g.Rows), b, err
+	}
+	return newBits(g.Rows), sel.clone(), nil
+}
+
+// test are the rows of sel whose field passes.
+func (g *Group) test(t *filter.Test, sel Bits) (Bits, error) {
+	usual := !t.Has && passes(t, t.Field.Default())
+	if !usual && t.Number != nil && t.Source.Number == nil && len(t.Source.Columns) > 0 && g.outside(t.Source.Columns[0], t.Low, t.High) {
+		return newBits(g.Rows), nil
+	}
+	have, err := g.when(t.Source, sel)
+	if err != nil {
+		return nil, err
+	}
+	if len(t.Source.Columns) == 0 {
+		have = newBits(g.Rows)
+	}
+	out := newBits(g.Rows)
+	if !have.Empty() {
+		if out, err = g.values(t, have); err != nil {
+			return nil, err
+		}
+	}
+	if usual {
+		out.Or(sel.clone().without(have))
+	}
+	return out, nil
+}
+
+// passes asks a test about a field's default.
+func passes(t *filter.Test, v any) bool {
+	switch v := v.(type) {
+	case types.String:
+		return t.Text != nil && t.Text(string(v))
+	case types.Int:
+		return t.Number != nil && t.Number(int64(v))
+	case types.Double:
+		return t.Fraction != nil && t.Fraction(float64(v))
+	case types.Bool:
+		return t.Flag != nil && t.Flag(bool(v))
+	case types.Duration, types.Timestamp:
+		return t.Number != nil && t.Number(0)
+	}
+	return false
+}
+
+// when are the rows of sel for which a field's conditions hold.
+func (g *Group) when(s *filter.Source, sel Bits) (Bits, error) {
+	have := sel.clone()
+	for _, c := range s.When {
+		if have.Empty() {
+			break
+		}
+		column, err := g.Column(c.Column)
+		if err != nil {
+			return nil, err
+		}
+		out := newBits(g.Rows)
+		if c.Texts == nil {
+			column.whereFlag(have, out, func(v bool) bool { return v != c.Not })
+		} else {
+			one := func(v string) bool {
+				for _, text := range c.Texts {
+					if v == text {
+						return !c.Not
+					}
+				}
+				return c.Not
+			}
+			column.whereText(have, out, func(b []byte) bool { return one(string(b)) }, one)
+		}
+		have = out
+	}
+	return have, nil
+}
+
+// values are the rows of sel whose value passes; all have one.
+func (g *Group) values(t *filter.Test, sel Bits) (Bits, error) {
+	s := t.Source
+	out := newBits(g.Rows)
+	var all []*Column
+	for _, name := range s.Columns {
+		c, err := g.Column(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	switch {
+	case s.Is != "":
+		is := func(v string) bool { return t.Flag(v == s.Is) }
+		all[0].whereText(sel, out, func(b []byte) bool { return is(string(b)) }, is)
+	case t.Text != nil:
+		g.texts(t, all, sel, out)
+	case t.Number != nil && s.Number != nil:
+		v := make([]int64, len(all))
+		for i := range sel.All() {
+			for k, c := range all {
+				v[k] = c.Number(i)
+			}
+			if t.Number(s.Number(v)) {
+				out.Set(i)
+			}
+		}
+	case t.Number != nil:
+		all[0].whereNumber(sel, out, t.Number)
+	case t.Fraction != nil && s.Divide != 0:
+		all[0].whereNumber(sel, out, func(v int64) bool { return t.Fraction(float64(v) / s.Divide) })
+	case t.Fraction != nil:
+		for i := range sel.All() {
+			if t.Fraction(all[0].Fraction(i)) {
+				out.Set(i)
+			}
+		}
+	default:
+		all[0].whereFlag(sel, out, t.Flag)
+	}
+	return out, nil
+}
+
+// texts takes of several columns the first that is not empty.
+func (g *Group) texts(t *filter.Test, all []*Column, sel, out Bits) {
+	test := t.Text
+	if t.Source.Text != nil {
+		test = func(v string) bool { return t.Text(t.Source.Text(v)) }
+	}
+	left := sel
+	for k, c := range all {
+		if k < len(all)-1 {
+			filled, found := newBits(g.Rows), newBits(g.Rows)
+			c.whereText(left, filled, func(b []byte) bool { return len(b) > 0 }, func(v string) bool { return v != "" })
+			if !filled.Empty() {
+				c.whereText(filled, found, func(b []byte) bool { return test(string(b)) }, test)
+				out.Or(found)
+			}
+			left = left.clone().without(filled)
+			continue
+		}
+		found := newBits(g.Rows)
+		c.whereText(left, found, func(b []byte) bool { return test(string(b)) }, test)
+		out.Or(found)
+	}
+}
+
+// inside are the rows of sel where one of the columns holds the needle.
+func (g *Group) inside(t *filter.Test, sel Bits) (Bits, error) {
+	have, err := g.when(t.Source, sel)
+	if err != nil {
+		return nil, err
+	}
+	out := newBits(g.Rows)
+	needle := []byte(t.Needle)
+	for _, name := range t.Source.Columns {
+		left := have.clone().without(out)
+		if left.Empty() {
+			break
+		}
+		c, err := g.Column(name)
+		if err != nil {
+			return nil, err
+		}
+		encoded := name == t.Source.Encoded
+		found := newBits(g.Rows)
+		c.whereText(left, found, func(b []byte) bool { return bytes.Contains(b, needle) || encoded && bytes.IndexByte(b, '%') >= 0 },
+			func(v string) bool { return strings.Contains(v, t.Needle) || encoded && strings.Contains(v, "%") })
+		out.Or(found)
+	}
+	return out, nil
+}
+
+// outside reports whether the bounds that the file gives for a number column of the group lie outside of those that pass.
+func (g *Group) outside(name string, low, high int64) bool {
+	i, ok := g.number[name]
+	if !ok {
+		return false
+	}
+	chunk, ok := g.chunks[i].(*parquet.FileColumnChunk)
+	if !ok {
+		return false
+	}
+	smallest, largest, ok := chunk.Bounds()
+	if !ok || smallest.IsNull() || largest.IsNull() {
+		return false
+	}
+	return number(largest) < low || number(smallest) > high
+}
+
+func number(v parquet.Value) int64 {
+	if v.Kind() == parquet.Int32 {
+		return int64(v.Int32())
+	}
+	return v.Int64()
+}

@@ -1,0 +1,134 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/devloop-io/devloop/filter"
+	"github.com/devloop-io/devloop/store/columns"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// MatchCalls finds the rows of a file that [WriteCalls] wrote which a filter matches, reading no more of it than the filter needs: by
+// columns where these can tell, and by [filter.Filter.Match] where they cannot. Conn returns the connection that carried a call, for
+// filters that ask about it; nil says that there are none. It is called by several goroutines at once. Unlike Match it tells of no row
+// for which the filter is in error: such a row is not selected.
+func MatchCalls(ctx context.Context, path string, f *filter.Filter, conn func(id uint64) *traffic.Connection) (*columns.Result, error) {
+	m := &matching{f: f, conn: conn, set: settersFor(f)}
+	return columns.Select(ctx, path, f.Lower(), "raw", m.ask)
+}
+
+// matching rebuilds the rows that columns cannot judge, with what the filter reads of them.
+type matching struct {
+	f    *filter.Filter
+	conn func(id uint64) *traffic.Connection
+	set  []setter
+}
+
+func (m *matching) ask(g *columns.Group, open columns.Bits) (columns.Bits, error) {
+	var all []*columns.Column
+	for _, s := range m.set {
+		c, err := g.Column(s.column)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	found := make(columns.Bits, len(open))
+	for i := range open.All() {
+		call, err := m.call(all, i)
+		if err != nil {
+			return nil, fmt.Errorf("row %d of a group: %w", i, err)
+		}
+		row := filter.Row{Call: call}
+		if m.conn != nil {
+			row.Conn = m.conn(call.ConnID)
+		}
+		if ok, err := m.f.Match(&row); ok && err == nil {
+			found.Set(i)
+		}
+	}
+	return found, nil
+}
+
+func (m *matching) call(all []*columns.Column, i int) (*traffic.Call, error) {
+	var row callRow
+	v := reflect.ValueOf(&row).Elem()
+	for k, s := range m.set {
+		field := v.FieldByIndex(s.index)
+		switch field.Kind() {
+		case reflect.String:
+			field.SetString(string(all[k].Text(i)))
+		case reflect.Slice:
+			field.SetBytes(slices.Clone(all[k].Text(i)))
+		case reflect.Int32, reflect.Int64:
+			field.SetInt(all[k].Number(i))
+		case reflect.Float64:
+			field.SetFloat(all[k].Fraction(i))
+		case reflect.Bool:
+			field.SetBool(all[k].Flag(i))
+		}
+	}
+	return row.call()
+}
+
+// setter is a column and its place in a callRow.
+type setter struct {
+	column string
+	index  []int
+}
+
+// callColumns are all columns of a callRow, in order.
+var callColumns = sync.OnceValue(func() []setter { return columnsOf(reflect.TypeFor[callRow](), nil) })
+
+// columnsOf looks into embedded structs, of which both ends have the same field names.
+func columnsOf(t reflect.Type, at []int) []setter {
+	var all []setter
+	for i := range t.NumField() {
+		f := t.Field(i)
+		index := append(slices.Clone(at), i)
+		if f.Anonymous {
+			all = append(all, columnsOf(f.Type, index)...)
+		} else if name, _, _ := strings.Cut(f.Tag.Get("parquet"), ","); name != "" {
+			all = append(all, setter{column: name, index: index})
+		}
+	}
+	return all
+}
+
+// settersFor are the columns that a filter reads, or all where that is not known.
+func settersFor(f *filter.Filter) []setter {
+	wanted := map[string]bool{"raw": true, "conn_id": true}
+	for _, flag := range partFlags {
+		wanted[flag] = true
+	}
+	for _, field := range f.Fields() {
+		reads := field.Reads()
+		if reads == nil {
+			return callColumns()
+		}
+		for _, name := range reads {
+			wanted[name] = true
+			for has, body := range presence {
+				wanted[has] = wanted[has] || name == body
+			}
+		}
+	}
+	var some []setter
+	for _, s := range callColumns() {
+		if wanted[s.column] {
+			some = append(some, s)
+		}
+	}
+	return some
+}
+
+// partFlags say which parts a call has; without them its columns are not looked at.
+var partFlags = []string{"state", "proto", "http", "grpc", "dns", "tls", "redis", "postgresql", "ws", "gql", "retried"}
+
+// presence are the flags beside columns in which nothing and nothing there look the same.
+var presence = map[string]string{"has_req_body": "req_body", "has_resp_body": "resp_body", "has_ws_payload": "ws_payload"}
