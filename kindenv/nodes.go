@@ -31,7 +31,7 @@ type nodes struct {
 
 	mu      sync.Mutex
 	targets Targets
-	rules   agent.Rules // as the agents were told last
+	rules   agent.Rules // as the agents were told last, all of them together: pods are NODE/UID
 	stopped bool        // nothing is to be recorded
 	narrow  string      // which of the workspace's pods are left out, in a sentence
 	wake    chan struct{}
@@ -242,6 +242,7 @@ func (n *nodes) retarget(ctx context.Context) (*Targeted, error) {
 		return nil, err
 	}
 	rules := agent.Rules{Unknown: agent.Ignore, Ports: n.targets.Ports}
+	here := map[string][]string{} // UIDs by node: an agent looks for the folders of the pods that it is told of
 	answer := &Targeted{Targets: n.targets, Pods: []string{}}
 	var missing []string
 	for _, p := range n.e.ids.Pods() {
@@ -254,7 +255,8 @@ func (n *nodes) retarget(ctx context.Context) (*Targeted, error) {
 			}
 			continue
 		}
-		rules.Pods = append(rules.Pods, string(p.UID))
+		rules.Pods = append(rules.Pods, p.Spec.NodeName+"/"+string(p.UID))
+		here[p.Spec.NodeName] = append(here[p.Spec.NodeName], string(p.UID))
 		answer.Pods = append(answer.Pods, p.Namespace+"/"+p.Name)
 	}
 	n.narrow = narrowed(n.targets, missing)
@@ -269,7 +271,9 @@ func (n *nodes) retarget(ctx context.Context) (*Targeted, error) {
 	errs := make([]error, len(n.sources))
 	var wg sync.WaitGroup
 	for i, s := range n.sources {
-		wg.Go(func() { errs[i] = tell(ctx, s, rules) })
+		wg.Go(func() {
+			errs[i] = tell(ctx, s, agent.Rules{Pods: here[s.Node()], Ports: rules.Ports, Unknown: rules.Unknown})
+		})
 	}
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,6 +80,7 @@ type Agent struct {
 
 	mu    sync.Mutex
 	rules agent.Rules
+	hurry chan struct{} // pods were named
 
 	streams atomic.Int64
 	packets atomic.Uint64
@@ -93,7 +95,7 @@ func Open(o Options) (*Agent, error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
-	a := &Agent{o: o, log: o.Log, rules: o.Rules, started: time.Now(), tokenSum: digest(o.Token)}
+	a := &Agent{o: o, log: o.Log, rules: o.Rules, started: time.Now(), tokenSum: digest(o.Token), hurry: make(chan struct{}, 1)}
 	root, noGroups := findRoot(o.CGroups)
 	if noGroups == nil {
 		a.groups, noGroups = newGroups(root)
@@ -125,6 +127,7 @@ func (a *Agent) Run(ctx context.Context, l net.Listener) error {
 		}
 	})
 	wg.Go(func() { a.tick(ctx) })
+	wg.Go(func() { a.hunt(ctx) })
 	a.log.Info("capturing", "source", a.source.Name(), "degraded", a.degraded, "address", l.Addr().String(), "ring", a.o.Ring)
 	<-ctx.Done()
 	closing, done := context.WithTimeout(context.Background(), time.Second)
@@ -173,6 +176,51 @@ func (a *Agent) failed(err error) {
 	if a.problem.Swap(&text) == nil {
 		a.log.Warn("the ring cannot be written", "why", err)
 	}
+}
+
+// A pod that was named and has no folder yet is looked for often, so that its first packets are not missed where pods are
+// captured only when they are named. kubelet makes the folder within a second after a pod was given to its node.
+const (
+	huntEvery = 10 * time.Millisecond
+	huntBound = 3 * time.Second
+)
+
+// hunt looks often for the folders of pods that were named, for a while.
+func (a *Agent) hunt(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.hurry:
+		}
+		t := time.NewTicker(huntEvery)
+		for until := time.Now().Add(huntBound); a.missing() && time.Now().Before(until); {
+			select {
+			case <-ctx.Done():
+				t.Stop()
+				return
+			case <-a.hurry: // of others: the time begins again
+				until = time.Now().Add(huntBound)
+			case <-t.C:
+				if err := a.source.refresh(); err != nil {
+					a.log.Debug("pods cannot be listed", "why", err)
+				}
+			}
+		}
+		t.Stop()
+	}
+}
+
+// missing says whether a pod of the rules has no folder yet.
+func (a *Agent) missing() bool {
+	if a.groups == nil {
+		return false
+	}
+	there := map[string]bool{}
+	for _, g := range a.groups.all() {
+		there[g.Pod] = true
+	}
+	return slices.ContainsFunc(a.currentRules().Pods, func(uid string) bool { return !there[uid] })
 }
 
 // tick publishes, ends segments, and looks for new pods.
@@ -257,6 +305,10 @@ func (a *Agent) target(r agent.Rules) error {
 		return err
 	}
 	a.rules = r
+	select {
+	case a.hurry <- struct{}{}:
+	default:
+	}
 	return nil
 }
 

@@ -282,7 +282,7 @@ func (a *Agent) getStream(w http.ResponseWriter, r *http.Request) error {
 	defer a.streams.Add(-1)
 	w.Header().Set("Content-Type", "application/x-pcapng")
 	w.Header().Set("X-Devloop-Position", at.String())
-	f := follower{ring: a.ring, at: at, w: w, control: http.NewResponseController(w), buf: make([]byte, publishBytes)}
+	f := follower{ring: a.ring, at: at, pulse: r.URL.Query().Get("after") == "", w: w, control: http.NewResponseController(w), buf: make([]byte, publishBytes)}
 	defer f.close()
 	f.control.SetReadDeadline(time.Time{}) // the request was read; its deadline would end the stream
 	if at.Ring != a.ring.id {              // of a ring that is no more: all of this one is new
@@ -296,6 +296,7 @@ func (a *Agent) getStream(w http.ResponseWriter, r *http.Request) error {
 type follower struct {
 	ring    *ring
 	at      agent.Position
+	pulse   bool // a reader without a position, such as curl | tshark -i -, gets a block now and then that says nothing
 	w       io.Writer
 	control *http.ResponseController
 	buf     []byte
@@ -305,6 +306,8 @@ type follower struct {
 // follow runs until the reader or ctx ends.
 func (f *follower) follow(ctx context.Context) {
 	f.control.Flush() // the header: the reader knows that it is connected
+	pulse := time.NewTicker(pulseEvery)
+	defer pulse.Stop()
 	for {
 		more := f.ring.more()
 		for {
@@ -321,10 +324,34 @@ func (f *follower) follow(ctx context.Context) {
 		}
 		select {
 		case <-more:
+		case <-pulse.C:
+			if f.pulse && f.beat() != nil {
+				return
+			}
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// pulseEvery is how long a quiet stream is silent.
+const pulseEvery = time.Second
+
+// nothing is a name resolution block without names: type 4, length 16, end of records, length 16. Wireshark shows a custom
+// block as a packet, and not this one.
+var nothing = []byte{4, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0}
+
+// beat sends it between two blocks. curl does not see that the program after it in a pipe has ended before it writes, so on
+// a quiet stream `curl … | tshark -i - -c 4` would not end.
+func (f *follower) beat() error {
+	if f.at.Offset == 0 { // no section has begun
+		return nil
+	}
+	if err := f.control.SetWriteDeadline(time.Now().Add(writing)); err != nil {
+		return err
+	}
+	_, err := f.w.Write(nothing)
+	return err
 }
 
 // copy sends what is there of one segment, or goes on to the next. A segment that left the ring is read to its end as

@@ -123,8 +123,9 @@ type packets struct {
 	node string
 	own  uint64 // inode of our own namespace
 
-	mu   sync.Mutex
-	open []string
+	mu    sync.Mutex
+	open  []string
+	quiet bool // no pod is to be captured
 }
 
 func openPackets(o Options) (source, error) {
@@ -133,7 +134,7 @@ func openPackets(o Options) (source, error) {
 		return nil, err
 	}
 	p := &packets{Source: s, dir: o.NetNS, node: o.Node, own: inode("/proc/self/ns/net")}
-	if err := p.refresh(); err != nil {
+	if err := p.choose(o.Rules); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -162,7 +163,7 @@ func (p *packets) refresh() error {
 	var there []string
 	for _, e := range entries {
 		path := filepath.Join(p.dir, e.Name())
-		if n := inode(path); n != 0 && n != p.own {
+		if n := inode(path); n != 0 && n != p.own && !p.quiet {
 			there = append(there, path)
 		}
 	}
@@ -191,8 +192,14 @@ func (p *packets) refresh() error {
 	return nil
 }
 
-func (p *packets) choose(agent.Rules) error { return nil }
+// choose keeps the one rule that can be kept here: that nothing is captured.
+func (p *packets) choose(r agent.Rules) error {
+	p.mu.Lock()
+	p.quiet = r.Unknown == agent.Ignore && len(r.Pods) == 0 && !r.Host
+	p.mu.Unlock()
+	return p.refresh()
+}
 
 func (p *packets) note() string {
-	return "with AF_PACKET every pod's packets are captured: rules cannot be kept, pods are known by their addresses only, and what runs in the node's own network is not seen"
+	return "with AF_PACKET every pod's packets are captured as soon as one pod is chosen: which one cannot be kept, pods are known by their addresses only, and what runs in the node's own network is not seen"
 }
