@@ -111,7 +111,8 @@ type connection struct {
 	idPrefix   string
 	resolved   [2]bool
 	ends       [2]traffic.Endpoint
-	endsReady  bool
+	flow       uint64
+	endsReady  bool // ends and flow are right
 }
 
 // legacy is a request that the protocol before was sent.
@@ -229,9 +230,6 @@ func (d *Dissector) remove(c *connection, reason string) {
 	if c.Names.Joined {
 		delete(d.conns, c.Names.Other)
 	}
-	if d.last == c {
-		d.last = nil
-	}
 }
 
 // mix is a small stable hash (FNV-1a with a final avalanche): IDs must not change between versions of Go.
@@ -332,7 +330,7 @@ func (d *Dissector) endpoints(c *connection) (client, server *traffic.Endpoint) 
 				}
 			}
 		}
-		c.endsReady = true
+		c.flow, c.endsReady = c.flowID(), true
 	}
 	return &c.ends[c.Client], &c.ends[1-c.Client]
 }

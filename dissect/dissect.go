@@ -58,10 +58,10 @@ type Dissector struct {
 	now     int64 // latest packet time
 	serial  uint64
 
-	conns map[connKey]*connection
-	lists [3]list // oldest activity first: open TCP, UDP, closed
-	last  *connection
-	total int // bytes held back by all connections
+	conns  map[connKey]*connection
+	lists  [3]list         // oldest activity first: open TCP, UDP, closed
+	recent [64]*connection // of TCP, by their ports: what looking into conns would find, unless they are gone
+	total  int             // bytes held back by all connections
 
 	fragments     map[fragmentKey]*partial
 	fragmentOrder []*partial

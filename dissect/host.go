@@ -62,7 +62,7 @@ func (h *host) Emit(call *traffic.Call, request, response *protocol.Span) {
 	c, in := h.c.outermost(), h.c
 	client, server := h.d.endpoints(c)
 	call.ID = h.d.callID(c, call.Index)
-	call.ConnID, call.FlowID = c.ID, c.flowID()
+	call.ConnID, call.FlowID = c.ID, c.flow
 	call.Point = c.point()
 	if c.Reversed {
 		client, server = server, client

@@ -336,9 +336,6 @@ func (d *Dissector) forget(c *connection) {
 	c.gone = true
 	d.lists[c.listed].remove(c)
 	delete(d.conns, c.Key)
-	if d.last == c {
-		d.last = nil
-	}
 }
 
 // copied reports whether a datagram from its sender's point was read already, from the receiver's.

@@ -87,10 +87,11 @@ func windowScale(o []byte) int {
 // tcpConnection finds the connection of a segment, or opens a new one: for a new key, and for a SYN with a new initial
 // sequence number on an old one.
 func (d *Dissector) tcpConnection(k connKey, dir int, s *segment, t int64) *connection {
-	c := d.last
-	if c == nil || c.Key != k {
+	recent := &d.recent[(k.Ports^k.Ports>>16)%uint32(len(d.recent))]
+	c := *recent
+	if c == nil || c.gone || c.Key != k {
 		c = d.conns[k]
-		d.last = c
+		*recent = c
 	}
 	kind := s.flags & (flagSYN | flagACK | flagRST | flagFIN)
 	if c != nil {
@@ -112,7 +113,7 @@ func (d *Dissector) tcpConnection(k connKey, dir int, s *segment, t int64) *conn
 	}
 	c.FromStart = kind&flagSYN != 0
 	c.Opened = c.FromStart
-	d.last = c
+	*recent = c
 	return c
 }
 

@@ -102,7 +102,6 @@ func detectRequest(b []byte) protocol.Verdict {
 	if n == 0 || n == 32 || b[n] != ' ' && b[n] != '\t' {
 		return protocol.No
 	}
-	known := isKnown(b[:n])
 	end := bytes.IndexByte(b, '\n')
 	if end < 0 {
 		for _, x := range b[n:] {
@@ -115,11 +114,14 @@ func detectRequest(b []byte) protocol.Verdict {
 		}
 		return protocol.Undecided
 	}
+	if usual := " HTTP/1.1\r"; end-len(usual) >= n && string(b[end-len(usual):end]) == usual {
+		return protocol.FromClient
+	}
 	line := bytes.TrimRight(b[:end], "\r\n \t")
 	if k := bytes.LastIndexAny(line, " \t"); k >= n && isVersion(line[k+1:]) {
 		return protocol.FromClient
 	}
-	if known && len(line) > n+1 && (line[n+1] == '/' || line[n+1] == '*' || bytes.HasPrefix(line[n+1:], []byte("http"))) {
+	if isKnown(b[:n]) && len(line) > n+1 && (line[n+1] == '/' || line[n+1] == '*' || bytes.HasPrefix(line[n+1:], []byte("http"))) {
 		return protocol.FromClient
 	}
 	return protocol.No

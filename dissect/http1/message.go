@@ -200,7 +200,9 @@ func requestLine(line string) (method, target, version string, more bool) {
 		return line, "", "0.9", false
 	}
 	method, target, version = line[:k], strings.Trim(line[k+1:], " \t"), "0.9"
-	if k := strings.LastIndexAny(target, " \t"); k >= 0 && strings.HasPrefix(target[k+1:], "HTTP/") {
+	if t, usual := strings.CutSuffix(target, " HTTP/1.1"); usual {
+		target, version = strings.TrimRight(t, " \t"), "1.1"
+	} else if k := strings.LastIndexAny(target, " \t"); k >= 0 && strings.HasPrefix(target[k+1:], "HTTP/") {
 		target, version = strings.TrimRight(target[:k], " \t"), target[k+6:]
 	} else if strings.HasPrefix(target, "HTTP/") {
 		target, version = "", target[5:]
@@ -223,7 +225,7 @@ func blankAt(s string) int {
 }
 
 func statusLine(line string) (version string, status int, reason string) {
-	k := strings.IndexAny(line, " \t")
+	k := blankAt(line)
 	if k < 5 {
 		return "", 0, ""
 	}
@@ -261,7 +263,7 @@ func splitAbsolute(target string) (host, path string) {
 // read parses header lines. All strings are cut from one.
 func (f *fields) read(m *protocol.Memory, s string) {
 	f.length = -1
-	f.headers = m.Headers(min(strings.Count(s, "\n"), maxHeaders))
+	f.headers = m.Room()
 	for s != "" {
 		var line string
 		line, s = cutLine(s)
@@ -285,6 +287,7 @@ func (f *fields) read(m *protocol.Memory, s string) {
 		f.headers = append(f.headers, traffic.Header{Name: name, Value: value})
 		f.known(name, value)
 	}
+	f.headers = m.Keep(f.headers)
 }
 
 // trim cuts blanks from both ends; the usual value has one in front.
@@ -366,16 +369,23 @@ func parseTraceparent(s string) (trace, span string) {
 	if len(s) < 55 || s[2] != '-' || s[35] != '-' || s[52] != '-' {
 		return "", ""
 	}
-	trace, span = s[3:35], s[36:52]
-	for _, x := range []string{trace, span} {
-		for i := range len(x) {
-			if c := x[i]; !digit(c) && (c < 'a' || c > 'f') {
-				return "", ""
-			}
-		}
+	if trace, span = s[3:35], s[36:52]; !isHex(trace) || !isHex(span) {
+		return "", ""
 	}
 	return trace, span
 }
+
+// isHex reports whether there are only hexadecimal digits, in lower case.
+func isHex(s string) bool {
+	for i := range len(s) {
+		if hexByte[s[i]] == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+var hexByte = [256]byte{'0': 1, '1': 1, '2': 1, '3': 1, '4': 1, '5': 1, '6': 1, '7': 1, '8': 1, '9': 1, 'a': 1, 'b': 1, 'c': 1, 'd': 1, 'e': 1, 'f': 1}
 
 // fromBaggage finds devloop.iteration=….
 func fromBaggage(s string) string {

@@ -20,8 +20,10 @@ const (
 type Memory struct {
 	calls   []httpCall
 	headers []traffic.Header
-	text    strings.Builder
 	bodies  []byte
+	text    strings.Builder
+
+	usedCalls, usedHeaders, usedBodies int // numbers, because moving the slices would cost a write barrier each
 }
 
 // httpCall is a call with its HTTP part.
@@ -32,11 +34,11 @@ type httpCall struct {
 
 // HTTPCall is an empty call whose HTTP part is there.
 func (m *Memory) HTTPCall() *traffic.Call {
-	if len(m.calls) == 0 {
-		m.calls = make([]httpCall, pieceCalls)
+	if m.usedCalls == len(m.calls) {
+		m.calls, m.usedCalls = make([]httpCall, pieceCalls), 0
 	}
-	x := &m.calls[0]
-	m.calls = m.calls[1:]
+	x := &m.calls[m.usedCalls]
+	m.usedCalls++
 	x.call.HTTP = &x.http
 	return &x.call
 }
@@ -46,12 +48,25 @@ func (m *Memory) Headers(n int) []traffic.Header {
 	if n > pieceHeaders/8 {
 		return make([]traffic.Header, 0, n)
 	}
-	if n > len(m.headers) || m.headers == nil {
-		m.headers = make([]traffic.Header, pieceHeaders)
-	}
-	list := m.headers[:0:n]
-	m.headers = m.headers[n:]
+	list := m.Room()[:0:n]
+	m.usedHeaders += n
 	return list
+}
+
+// Room is an empty list with room for some headers, which [Memory.Keep] then takes. In between, no others must be asked for.
+func (m *Memory) Room() []traffic.Header {
+	if len(m.headers)-m.usedHeaders < pieceHeaders/8 {
+		m.headers, m.usedHeaders = make([]traffic.Header, pieceHeaders), 0
+	}
+	return m.headers[m.usedHeaders:m.usedHeaders]
+}
+
+// Keep cuts off what [Memory.Room] gave and was filled, be it that it was outgrown.
+func (m *Memory) Keep(list []traffic.Header) []traffic.Header {
+	if cap(list) == len(m.headers)-m.usedHeaders && len(list) > 0 && &list[0] == &m.headers[m.usedHeaders] {
+		m.usedHeaders += len(list)
+	}
+	return list[:len(list):len(list)]
 }
 
 // Text is b as a string.
@@ -73,10 +88,9 @@ func (m *Memory) Body(n int) []byte {
 	if n > pieceBodies/8 {
 		return make([]byte, 0, n)
 	}
-	if n > len(m.bodies) {
-		m.bodies = make([]byte, pieceBodies)
+	if n > len(m.bodies)-m.usedBodies {
+		m.bodies, m.usedBodies = make([]byte, pieceBodies), 0
 	}
-	b := m.bodies[:0:n]
-	m.bodies = m.bodies[n:]
-	return b
+	m.usedBodies += n
+	return m.bodies[m.usedBodies-n : m.usedBodies-n : m.usedBodies]
 }
