@@ -395,7 +395,11 @@ func cleanKind(ctx context.Context, st state, keepCluster bool) ([]string, error
 	if err != nil {
 		return removed, err
 	}
-	return removed, coreDNS(ctx, client, st.Hash, nil)
+	changed, err := coreDNS(ctx, client, st.Hash, nil)
+	if err != nil || !changed {
+		return removed, err
+	}
+	return removed, restartCoreDNS(ctx, client)
 }
 
 func remove(ctx context.Context, c *cluster.Cluster, hash string) ([]string, error) {

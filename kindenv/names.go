@@ -18,8 +18,9 @@ import (
 
 // names makes the hosts: of services resolve to them: by CoreDNS in a cluster that devloop made, so that look-ups are on
 // the wire as everywhere; by the pods' own hosts file elsewhere, where the cluster's name server is not ours to change,
-// and where another workspace of the cluster has the same host.
-func (e *Env) names(ctx context.Context) error {
+// and where another workspace of the cluster has the same host. It comes before the pods are applied, which may be changed by
+// it. The cluster's name server may have to be started again for it; until then its old pods answer.
+func (e *Env) names(ctx context.Context) (restart bool, err error) {
 	hosts := map[string]string{} // to the service
 	for name, s := range e.o.Config.Services {
 		for _, h := range s.Hosts {
@@ -27,12 +28,12 @@ func (e *Env) names(ctx context.Context) error {
 		}
 	}
 	if len(hosts) == 0 {
-		return nil
+		return false, nil
 	}
 	if e.cluster.Ours {
 		taken, err := answered(ctx, e.client, e.o.Hash)
 		if err != nil {
-			return err
+			return false, err
 		}
 		var lines []string
 		for _, h := range slices.Sorted(maps.Keys(hosts)) {
@@ -41,8 +42,8 @@ func (e *Env) names(ctx context.Context) error {
 				delete(hosts, h)
 			}
 		}
-		if err := coreDNS(ctx, e.client, e.o.Hash, lines); err != nil || len(hosts) == 0 {
-			return err
+		if restart, err = coreDNS(ctx, e.client, e.o.Hash, lines); err != nil || len(hosts) == 0 {
+			return restart, err
 		}
 		e.warn("another workspace in cluster %s has %s as well: here the pods' hosts files name them, and no look-up is on the wire",
 			e.cluster.Name, strings.Join(slices.Sorted(maps.Keys(hosts)), ", "))
@@ -51,35 +52,48 @@ func (e *Env) names(ctx context.Context) error {
 	for _, h := range slices.Sorted(maps.Keys(hosts)) {
 		s, err := e.client.CoreV1().Services(e.Namespace()).Get(ctx, hosts[h], metav1.GetOptions{})
 		if err != nil {
-			return fmt.Errorf("look for the address of %s: %w", h, err)
+			return restart, fmt.Errorf("look for the address of %s: %w", h, err)
 		}
 		aliases[s.Spec.ClusterIP] = append(aliases[s.Spec.ClusterIP], h)
 	}
 	e.plan.Alias(aliases)
-	return nil
+	return restart, nil
 }
 
-// answered are the hosts that the cluster's name server answers for other workspaces.
+// answered are the hosts that the cluster's name server answers for other workspaces, and not for ours: what was decided once
+// stays, because it is in the pods.
 func answered(ctx context.Context, client kubernetes.Interface, hash string) (map[string]bool, error) {
 	cm, err := client.CoreV1().ConfigMaps("kube-system").Get(ctx, "coredns", metav1.GetOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("read the name server's configuration: %w", err)
 	}
-	taken := map[string]bool{}
-	for line := range strings.Lines(without(cm.Data["Corefile"], hash)) {
-		if words := strings.Fields(line); len(words) == 5 && words[0] == "rewrite" && words[1] == "name" && words[2] == "exact" {
-			taken[words[3]] = true
+	text := cm.Data["Corefile"]
+	others := without(text, hash)
+	taken := rewritten(others)
+	for h := range rewritten(text) {
+		if strings.Count(text, " "+h+" ") > strings.Count(others, " "+h+" ") {
+			delete(taken, h)
 		}
 	}
 	return taken, nil
 }
 
+// rewritten are the hosts that a Corefile has another name for.
+func rewritten(text string) map[string]bool {
+	hosts := map[string]bool{}
+	for line := range strings.Lines(text) {
+		if words := strings.Fields(line); len(words) == 5 && words[0] == "rewrite" && words[1] == "name" && words[2] == "exact" {
+			hosts[words[3]] = true
+		}
+	}
+	return hosts
+}
+
 // coreDNS has the cluster's name server answer for a workspace's hosts. Lines of other workspaces stay; no lines remove
-// ours.
-func coreDNS(ctx context.Context, client kubernetes.Interface, hash string, lines []string) error {
+// ours. When it says that something changed the name server has to be started again.
+func coreDNS(ctx context.Context, client kubernetes.Interface, hash string, lines []string) (changed bool, err error) {
 	const namespace, name, server = "kube-system", "coredns", ".:53 {\n"
-	changed := false
-	err := retry.RetryOnConflict(retry.DefaultRetry, func() error {
+	err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		cm, err := client.CoreV1().ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -102,15 +116,12 @@ func coreDNS(ctx context.Context, client kubernetes.Interface, hash string, line
 		return err
 	})
 	if apierrors.IsNotFound(err) && len(lines) == 0 {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("have the cluster's name server answer for outside hosts: %w", err)
+		return false, fmt.Errorf("have the cluster's name server answer for outside hosts: %w", err)
 	}
-	if !changed {
-		return nil
-	}
-	return restartCoreDNS(ctx, client)
+	return changed, nil
 }
 
 func marker(hash, which string) string { return "    # devloop " + hash + " " + which + "\n" }

@@ -59,13 +59,13 @@ func (e *Env) StartDependencies(ctx context.Context) error {
 	if err := e.deployer.Namespace(room, e.plan); err != nil {
 		return err
 	}
-	var first, pushed []*unstructured.Unstructured
+	var first, pods []*unstructured.Unstructured
 	for _, o := range e.plan.Objects {
 		switch s, ok := e.plan.Owner(o); {
-		case !ok || s.Role != traffic.KindService:
+		case !ok:
 			first = append(first, o)
-		case s.Fast:
-			pushed = append(pushed, o)
+		case s.Fast || s.Role != traffic.KindService:
+			pods = append(pods, o)
 		}
 	}
 	var g errgroup.Group
@@ -74,23 +74,15 @@ func (e *Env) StartDependencies(ctx context.Context) error {
 		if _, err := e.deployer.Apply(ctx, first); err != nil {
 			return err
 		}
-		named := e.names
-		if e.cluster.Ours { // nothing of the pods hangs on it
-			g.Go(func() error { return e.names(ctx) })
-			named = func(context.Context) error { return nil }
-		}
-		if err := named(ctx); err != nil {
-			return err
-		}
-		if _, err := e.deployer.Apply(ctx, pushed); err != nil {
-			return err
-		}
-		gone, err := e.deployer.Prune(ctx, e.plan)
+		restart, err := e.names(ctx)
 		if err != nil {
 			return err
 		}
-		for _, name := range gone {
-			e.o.Say(name + " is no longer planned: deleted")
+		if restart {
+			g.Go(func() error { return restartCoreDNS(ctx, e.client) })
+		}
+		if _, err := e.deployer.Apply(ctx, pods); err != nil {
+			return err
 		}
 		return e.dependencies(ctx)
 	})
