@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strings"
+	"sync"
 
 	"github.com/devloop-io/devloop/dissect/grpc"
 	"github.com/devloop-io/devloop/traffic"
@@ -31,41 +32,52 @@ func messages(body []byte, headers []traffic.Header, t *message, limit int) stri
 		return ""
 	}
 	asJSON := strings.Contains(content, "+json")
-	var all []byte
+	scratch := lines.Get().(*[]byte)
+	defer lines.Put(scratch)
+	all := (*scratch)[:0]
 	for _, b := range split(body, grpc.IsText(content), header(headers, "grpc-encoding"), maxMessages, limit) {
-		one := render(b, t, asJSON, limit-len(all))
-		if one == nil {
-			break
-		}
-		if len(all) > 0 {
+		before := len(all)
+		if before > 0 {
 			all = append(all, '\n')
 		}
-		all = append(all, one...)
+		var ok bool
+		if all, ok = render(all, b, t, asJSON, limit-before); !ok {
+			all = all[:before]
+			break
+		}
+	}
+	if cap(all) <= maxScratch {
+		*scratch = all
 	}
 	return string(all)
 }
 
-// render is one message as a line of JSON; nil when there is no room for it.
-func render(b []byte, t *message, asJSON bool, room int) []byte {
+// lines are what messages are rendered in, before it is known how long they are.
+var lines = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxScratch = 256 << 10 // larger ones are not used again
+
+// render appends one message as a line of JSON; it says whether there was room for it.
+func render(out, b []byte, t *message, asJSON bool, room int) ([]byte, bool) {
 	var line []byte
 	switch {
 	case b == nil:
 		line = []byte(`"(packed)"`)
 	case asJSON:
-		var out bytes.Buffer
-		if json.Compact(&out, b) != nil {
-			return nil
+		var packed bytes.Buffer
+		if json.Compact(&packed, b) != nil {
+			return out, false
 		}
-		line = out.Bytes()
+		line = packed.Bytes()
 	default:
 		if line = t.json(b); line == nil {
-			line = Wire(b, room)
+			return appendWire(out, b, room)
 		}
 	}
 	if len(line) > room {
-		return nil
+		return out, false
 	}
-	return line
+	return append(out, line...), true
 }
 
 // header is the value of the first header of a name.

@@ -1,11 +1,13 @@
 package protobuf
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -21,46 +23,49 @@ const (
 // Wire renders a message without its descriptor: an object whose keys are the numbers of the fields, in their order. Repeated
 // fields are lists. It is nil for what is no message, and for what would take more than room bytes.
 func Wire(b []byte, room int) []byte {
-	m, ok := parse(b, 0)
+	out, ok := appendWire(make([]byte, 0, min(2*len(b)+16, room)), b, room)
 	if !ok {
 		return nil
 	}
-	w := writer{room: room}
-	w.message(m)
-	if w.full {
-		return nil
-	}
-	return w.out
+	return out
 }
 
-// field is one number with its values.
-type field struct {
-	number protowire.Number
-	values []value
+// appendWire appends what [Wire] returns; ok is false where that is nil.
+func appendWire(out, b []byte, room int) (_ []byte, ok bool) {
+	m, ok := parse(b, 0)
+	if !ok {
+		return out, false
+	}
+	w := writer{out: out, room: len(out) + room}
+	w.message(m)
+	return w.out, !w.full
 }
 
 // value is what one occurrence of a field holds.
 type value struct {
-	kind  protowire.Type
-	bits  uint64
-	bytes []byte
-	group []field // of a group, or of bytes that are a message
-	deep  bool
+	number protowire.Number
+	kind   protowire.Type
+	plain  bool // bytes that are their own JSON
+	deep   bool
+	bits   uint64
+	bytes  []byte
+	group  []value // of a group, or of bytes that are a message
 }
 
-// parse reads a whole message.
-func parse(b []byte, depth int) (fields []field, ok bool) {
+// parse reads a whole message. The values come in order of their fields' numbers.
+func parse(b []byte, depth int) (values []value, ok bool) {
 	if depth > maxDepth {
 		return nil, false
 	}
-	at := map[protowire.Number]int{}
+	sorted := true
 	for n := 0; len(b) > 0; n++ {
 		number, kind, size := protowire.ConsumeTag(b)
 		if size < 0 || n >= maxFields {
 			return nil, false
 		}
 		b = b[size:]
-		v := value{kind: kind}
+		sorted = sorted && (n == 0 || values[n-1].number <= number)
+		v := value{number: number, kind: kind}
 		switch kind {
 		case protowire.VarintType:
 			v.bits, size = protowire.ConsumeVarint(b)
@@ -72,7 +77,7 @@ func parse(b []byte, depth int) (fields []field, ok bool) {
 			v.bits, size = protowire.ConsumeFixed64(b)
 		case protowire.BytesType:
 			v.bytes, size = protowire.ConsumeBytes(b)
-			if size >= 0 && !isText(v.bytes) {
+			if v.plain = isPlain(v.bytes); size >= 0 && !v.plain && !isText(v.bytes) {
 				v.group, v.deep = parse(v.bytes, depth+1)
 			}
 		case protowire.StartGroupType:
@@ -89,16 +94,12 @@ func parse(b []byte, depth int) (fields []field, ok bool) {
 			return nil, false
 		}
 		b = b[size:]
-		k, seen := at[number]
-		if !seen {
-			k = len(fields)
-			at[number] = k
-			fields = append(fields, field{number: number})
-		}
-		fields[k].values = append(fields[k].values, v)
+		values = append(values, v)
 	}
-	slices.SortFunc(fields, func(a, b field) int { return int(a.number) - int(b.number) })
-	return fields, true
+	if !sorted {
+		slices.SortStableFunc(values, func(a, b value) int { return cmp.Compare(a.number, b.number) })
+	}
+	return values, true
 }
 
 // isText reports whether bytes are meant to be read. A message of texts is text but for the lengths and numbers between
@@ -124,7 +125,7 @@ func looksDeep(b []byte) bool {
 	return true
 }
 
-// writer writes JSON up to a limit.
+// writer writes JSON until there are room bytes.
 type writer struct {
 	out  []byte
 	room int
@@ -139,28 +140,34 @@ func (w *writer) put(s string) {
 	w.out = append(w.out, s...)
 }
 
-func (w *writer) message(fields []field) {
+func (w *writer) message(values []value) {
 	w.put("{")
-	for i, f := range fields {
-		if w.full {
-			return
-		}
+	for i := 0; i < len(values) && !w.full; {
 		if i > 0 {
 			w.put(",")
 		}
-		w.put(`"` + strconv.Itoa(int(f.number)) + `":`)
-		if len(f.values) == 1 {
-			w.value(&f.values[0])
+		number := values[i].number
+		w.put(`"`)
+		w.put(strconv.Itoa(int(number)))
+		w.put(`":`)
+		end := i + 1
+		for end < len(values) && values[end].number == number {
+			end++
+		}
+		if end == i+1 {
+			w.value(&values[i])
+			i = end
 			continue
 		}
 		w.put("[")
-		for k := range f.values {
-			if k > 0 {
+		for k := i; k < end; k++ {
+			if k > i {
 				w.put(",")
 			}
-			w.value(&f.values[k])
+			w.value(&values[k])
 		}
 		w.put("]")
+		i = end
 	}
 	w.put("}")
 }
@@ -169,6 +176,12 @@ func (w *writer) value(v *value) {
 	switch {
 	case v.deep:
 		w.message(v.group)
+	case v.plain:
+		if len(w.out)+len(v.bytes)+2 > w.room {
+			w.full = true
+			return
+		}
+		w.out = append(append(append(w.out, '"'), v.bytes...), '"')
 	case v.kind == protowire.BytesType && utf8.Valid(v.bytes):
 		w.text(string(v.bytes))
 	case v.kind == protowire.BytesType:
@@ -181,6 +194,23 @@ func (w *writer) value(v *value) {
 		w.integer(v.bits)
 	}
 }
+
+// isPlain reports whether encoding/json would write a text as it is, between quotes.
+func isPlain(b []byte) bool {
+	for _, c := range b {
+		if !plainByte[c] {
+			return false
+		}
+	}
+	return true
+}
+
+var plainByte = func() (t [256]bool) {
+	for c := ' '; c <= '~'; c++ {
+		t[c] = !strings.ContainsRune(`"\<>&`, c)
+	}
+	return t
+}()
 
 func (w *writer) text(s string) {
 	b, err := json.Marshal(s)
