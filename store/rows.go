@@ -155,8 +155,8 @@ func listJSON[T any](list []T) string {
 type callRow struct {
 	ID            string  `parquet:"id"`
 	Proto         string  `parquet:"proto,dict"`
-	ConnID        int64   `parquet:"conn_id"`
-	FlowID        int64   `parquet:"flow_id"`
+	ConnID        int64   `parquet:"conn_id,plain"` // few and far apart: differences are longer
+	FlowID        int64   `parquet:"flow_id,plain"`
 	Index         int64   `parquet:"index"`
 	StartNS       int64   `parquet:"start_ns,delta"`
 	RequestEndNS  int64   `parquet:"request_end_ns,delta"`
@@ -206,14 +206,14 @@ type callRow struct {
 	Host        string `parquet:"host,dict"`
 	Query       string `parquet:"query"`
 	Reason      string `parquet:"reason,dict"`
-	ReqHeaders  string `parquet:"req_headers"`  // JSON list of {name, value}
-	RespHeaders string `parquet:"resp_headers"` //
+	ReqHeaders  string `parquet:"req_headers"`       // JSON list of {name, value}
+	RespHeaders string `parquet:"resp_headers,dict"` //
 	ReqHdrSize  int64  `parquet:"req_headers_size"`
 	RespHdrSize int64  `parquet:"resp_headers_size"`
 	HasReqBody  bool   `parquet:"has_req_body"`
 	HasRespBody bool   `parquet:"has_resp_body"`
-	ReqBody     []byte `parquet:"req_body"`
-	RespBody    []byte `parquet:"resp_body"`
+	ReqBody     []byte `parquet:"req_body,dict"`
+	RespBody    []byte `parquet:"resp_body,dict"`
 	ReqHdrsCut  bool   `parquet:"req_headers_cut"`
 	RespHdrsCut bool   `parquet:"resp_headers_cut"`
 	ReqBodyCut  bool   `parquet:"req_body_cut"`
@@ -285,7 +285,7 @@ type callRow struct {
 	Raw []byte `parquet:"raw"`
 }
 
-func callToRow(c *traffic.Call, r *callRow) error {
+func callToRow(c *traffic.Call, r *callRow, t *texts) error {
 	*r = callRow{
 		ID: c.ID, Proto: c.Protocol, ConnID: int64(c.ConnID), FlowID: int64(c.FlowID), Index: int64(c.Index), StartNS: c.Start, RequestEndNS: c.RequestEnd,
 		ResponseNS: c.ResponseStart, EndNS: c.End, LatencyNS: c.Latency(), Point: c.Point, CaptureSource: c.CaptureSource, State: string(c.State), Error: c.Error,
@@ -304,7 +304,7 @@ func callToRow(c *traffic.Call, r *callRow) error {
 	}
 	if h := c.HTTP; h != nil {
 		r.HasHTTP, r.HTTPVersion, r.Host, r.Query, r.Reason = true, h.Version, h.Host, h.Query, h.Reason
-		r.ReqHeaders, r.RespHeaders = listJSON(h.RequestHeaders), listJSON(h.ResponseHeaders)
+		r.ReqHeaders, r.RespHeaders = t.headers(h.RequestHeaders), t.headers(h.ResponseHeaders)
 		r.ReqHdrSize, r.RespHdrSize = int64(h.RequestHeadersSize), int64(h.ResponseHeadersSize)
 		r.HasReqBody, r.HasRespBody, r.ReqBody, r.RespBody = h.RequestBody != nil, h.ResponseBody != nil, h.RequestBody, h.ResponseBody
 		r.ReqHdrsCut, r.RespHdrsCut = h.RequestHeadersCut, h.ResponseHeadersCut

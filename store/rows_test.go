@@ -164,11 +164,12 @@ func TestOtherEngines(t *testing.T) {
 func TestRowGroupsAreBounded(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "calls")
-	const n = 700
+	const n = 1100
 	body := bytes.Repeat([]byte("x"), 64<<10)
+	numbered := func(i int) []byte { return append([]byte(fmt.Sprint(i)), body...) }
 	calls := func(yield func(*traffic.Call) bool) {
 		for i := range n {
-			if !yield(&traffic.Call{Index: i, HTTP: &traffic.HTTP{ResponseBody: body}}) {
+			if !yield(&traffic.Call{Index: i, HTTP: &traffic.HTTP{ResponseBody: numbered(i)}}) {
 				return
 			}
 		}
@@ -191,7 +192,7 @@ func TestRowGroupsAreBounded(t *testing.T) {
 	}
 	i := 0
 	for c, err := range ReadCalls(path) {
-		if err != nil || c.Index != i || !bytes.Equal(c.HTTP.ResponseBody, body) {
+		if err != nil || c.Index != i || !bytes.Equal(c.HTTP.ResponseBody, numbered(i)) {
 			t.Fatalf("row %d: %v, %d bytes, %v", i, c.Index, len(c.HTTP.ResponseBody), err)
 		}
 		i++

@@ -10,6 +10,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -25,33 +26,65 @@ const (
 
 func (sn *Snapshot) dissectionDir() string { return filepath.Join(sn.dir, dissectionName) }
 
-// batch is how many rows are converted at a time, groupBytes about how much a row group holds in memory, uncompressed.
+// batch is how many rows are converted at a time.
+const batch = 256
+
+// The bounds of a row group: what it takes in memory, encoded, about how much it holds, and its rows.
 const (
-	batch      = 256
-	groupBytes = 16 << 20
+	groupMemory = 16 << 20
+	groupBytes  = 64 << 20
+	groupRows   = 32 << 10
 )
+
+// dictionaryBytes is how large the dictionary of a column may be: in the rest of the row group its texts stand as they are. Bodies and
+// headers mostly either repeat or never do.
+const dictionaryBytes = 1 << 20
 
 // table writes rows of one Parquet file with bounded memory.
 type table[R any] struct {
-	f    io.WriteCloser
-	w    *parquet.GenericWriter[R]
-	rows []R
-	size int // of the current row group
+	f     io.WriteCloser
+	w     *parquet.GenericWriter[R]
+	rows  []R
+	texts texts
+	dicts []*parquet.ColumnWriter // of dictColumns
+	size  int                     // of the batch
+	fresh int                     // size of what came since dicts were asked
+	group int                     // rows of the current row group
+	holds int                     // size of it
+	start int64                   // where it begins in the file
 }
 
+// dictColumns have dictionaries that could fill quickly.
+var dictColumns = []string{"resp_headers", "req_body", "resp_body"}
+
 func newTable[R any](f io.WriteCloser) *table[R] {
-	return &table[R]{f: f, rows: make([]R, 0, batch), w: parquet.NewGenericWriter[R](f,
-		parquet.Compression(&parquet.Zstd), parquet.CreatedBy("devloop", "1", ""), parquet.PageBufferSize(64<<10), parquet.WriteBufferSize(64<<10))}
+	options := []parquet.WriterOption{parquet.Compression(new(fastZstd)), parquet.CreatedBy("devloop", "1", ""),
+		parquet.PageBufferSize(32 << 10), parquet.WriteBufferSize(64 << 10), parquet.DictionaryMaxBytes(dictionaryBytes), parquet.DataPageStatistics(false),
+		parquet.DefaultEncodingFor(parquet.Int32, &parquet.DeltaBinaryPacked), parquet.DefaultEncodingFor(parquet.Int64, &parquet.DeltaBinaryPacked),
+		parquet.DefaultEncodingFor(parquet.ByteArray, &parquet.DeltaLengthByteArray)}
+	schema := parquet.SchemaOf(new(R))
+	for _, path := range schema.Columns() {
+		if leaf, _ := schema.Lookup(path...); leaf.Node.Type().Kind() == parquet.ByteArray {
+			options = append(options, parquet.SkipPageBounds(path...)) // the smallest and the largest text of a page tell little
+		}
+	}
+	t := &table[R]{f: f, rows: make([]R, 0, batch), w: parquet.NewGenericWriter[R](f, options...)}
+	for i, path := range t.w.Schema().Columns() {
+		if slices.Contains(dictColumns, path[0]) {
+			t.dicts = append(t.dicts, t.w.ColumnWriters()[i])
+		}
+	}
+	return t
 }
 
 // add appends a row that fill fills in; size is about what it weighs.
-func (t *table[R]) add(size int, fill func(*R) error) error {
+func (t *table[R]) add(size int, fill func(*R, *texts) error) error {
 	t.rows = t.rows[:len(t.rows)+1]
-	if err := fill(&t.rows[len(t.rows)-1]); err != nil {
+	if err := fill(&t.rows[len(t.rows)-1], &t.texts); err != nil {
 		return err
 	}
 	t.size += size
-	if len(t.rows) < batch && t.size < groupBytes {
+	if len(t.rows) < batch && t.size < dictionaryBytes {
 		return nil
 	}
 	return t.flush()
@@ -59,11 +92,23 @@ func (t *table[R]) add(size int, fill func(*R) error) error {
 
 func (t *table[R]) flush() error {
 	_, err := t.w.Write(t.rows)
+	t.group += len(t.rows)
+	t.fresh += t.size
+	t.holds += t.size
 	clear(t.rows)
 	t.rows = t.rows[:0]
-	if err == nil && t.size >= groupBytes {
-		t.size = 0
+	t.texts.reset()
+	t.size = 0
+	if err == nil && t.fresh >= dictionaryBytes {
+		t.fresh = 0
+		for _, c := range t.dicts { // a column gives its dictionary up at the end of a page
+			err = errors.Join(err, c.Flush())
+		}
+	}
+	if size := t.w.Size(); err == nil && (t.group >= groupRows || t.holds >= groupBytes || size-t.start >= groupMemory) {
+		t.group, t.holds = 0, 0
 		err = t.w.Flush()
+		t.start = t.w.Size()
 	}
 	return err
 }
@@ -98,7 +143,7 @@ func weight(c *traffic.Call) int {
 func WriteCalls(f io.WriteCloser, calls iter.Seq[*traffic.Call]) error {
 	t := newTable[callRow](f)
 	for c := range calls {
-		if err := t.add(weight(c), func(r *callRow) error { return callToRow(c, r) }); err != nil {
+		if err := t.add(weight(c), func(r *callRow, x *texts) error { return callToRow(c, r, x) }); err != nil {
 			return fmt.Errorf("write calls: %w", errors.Join(err, f.Close()))
 		}
 	}
@@ -112,7 +157,7 @@ func WriteCalls(f io.WriteCloser, calls iter.Seq[*traffic.Call]) error {
 func WriteConnections(f io.WriteCloser, connections iter.Seq[*traffic.Connection]) error {
 	t := newTable[connRow](f)
 	for c := range connections {
-		if err := t.add(1<<10, func(r *connRow) error { return connToRow(c, r) }); err != nil {
+		if err := t.add(1<<10, func(r *connRow, _ *texts) error { return connToRow(c, r) }); err != nil {
 			return fmt.Errorf("write connections: %w", errors.Join(err, f.Close()))
 		}
 	}

@@ -45,7 +45,14 @@ func (r *Redactor) query(c *traffic.Call, q string) string {
 		return q
 	}
 	b := view(q)
+	slot, known := r.memo.knows(b, asForm)
+	if known {
+		return q
+	}
 	spans := r.form(nil, b)
+	if len(spans) == 0 {
+		r.memo.note(slot, b, asForm)
+	}
 	return r.apply(c, q, b, spans, "request.query")
 }
 
@@ -55,13 +62,10 @@ func (r *Redactor) headerList(c *traffic.Call, headers []traffic.Header, side st
 		if len(h.Value) < 2 {
 			continue
 		}
-		name := lower(h.Name)
-		kind := r.keyKind(view(name))
-		if r.headers[name] {
-			kind = "secret"
-		}
+		known := r.header(h.Name)
+		name, kind := known.lower, known.kind
 		if kind == "" {
-			h.Value = r.field(c, h.Value, idFlag(name), side, "header:", name)
+			h.Value = r.field(c, h.Value, known.flags, side, "header:", name)
 			continue
 		}
 		b := view(h.Value)
@@ -102,8 +106,13 @@ func (r *Redactor) field(c *traffic.Call, s string, flags int, place ...string) 
 		return s
 	}
 	b := view(s)
+	slot, known := r.memo.knows(b, flags)
+	if known {
+		return s
+	}
 	spans := r.find(nil, b, flags)
 	if len(spans) == 0 {
+		r.memo.note(slot, b, flags)
 		return s
 	}
 	return r.apply(c, s, b, spans, strings.Join(place, ""))
@@ -113,13 +122,22 @@ func (r *Redactor) body(c *traffic.Call, b []byte, contentType, place string) []
 	if len(b) < 5 {
 		return b
 	}
-	var spans []span
+	how := 0
 	if isForm(contentType, b) {
+		how = asForm
+	}
+	slot, known := r.memo.knows(b, how)
+	if known {
+		return b
+	}
+	var spans []span
+	if how == asForm {
 		spans = r.form(nil, b)
 	} else {
 		spans = r.find(nil, b, 0)
 	}
 	if len(spans) == 0 {
+		r.memo.note(slot, b, how)
 		return b
 	}
 	return r.replace(b, spans, noting(c, place))
@@ -159,10 +177,11 @@ func noting(c *traffic.Call, place string) func(*span, string) {
 	}
 }
 
+// contentType is the value of the header as it was sent.
 func contentType(headers []traffic.Header) string {
 	for i := range headers {
-		if lower(headers[i].Name) == "content-type" {
-			return lower(headers[i].Value)
+		if name := headers[i].Name; len(name) == len("content-type") && strings.EqualFold(name, "content-type") {
+			return headers[i].Value
 		}
 	}
 	return ""
@@ -170,8 +189,9 @@ func contentType(headers []traffic.Header) string {
 
 // isForm reports whether a body is a percent-encoded form: by its type, or without one by its looks.
 func isForm(contentType string, b []byte) bool {
+	const form = "application/x-www-form-urlencoded"
 	if contentType != "" {
-		return bytes.HasPrefix([]byte(contentType), []byte("application/x-www-form-urlencoded"))
+		return len(contentType) >= len(form) && strings.EqualFold(contentType[:len(form)], form)
 	}
 	head := b[:min(len(b), 256)]
 	eq := bytes.IndexByte(head, '=')

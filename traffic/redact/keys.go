@@ -85,12 +85,13 @@ func (r *Redactor) keyKind(name []byte) string {
 	if len(key) < 3 {
 		return ""
 	}
-	if kind, ok := r.keys[string(key)]; ok {
-		return kind
+	exact, suffix := r.tails.could(key)
+	if exact {
+		if kind, ok := r.keys[string(key)]; ok {
+			return kind
+		}
 	}
-	switch key[len(key)-1] {
-	case 'd', 'e', 't', 'n', 'y', 'r', 's':
-	default:
+	if !suffix {
 		return ""
 	}
 	for _, s := range keySuffixes {
@@ -102,4 +103,37 @@ func (r *Redactor) keyKind(name []byte) string {
 		}
 	}
 	return ""
+}
+
+// tails tell most names that are no keys by their length and few of their letters.
+type tails struct {
+	exact  [1 << 13 / 64]uint64 // by length, first and last letter
+	suffix [1 << 10 / 64]uint64 // by the last two letters
+}
+
+func newTails(keys map[string]string) *tails {
+	t := &tails{}
+	for key := range keys {
+		i := exactBit([]byte(key))
+		t.exact[i/64] |= 1 << (i % 64)
+	}
+	for _, s := range keySuffixes {
+		i := suffixBit([]byte(s.suffix))
+		t.suffix[i/64] |= 1 << (i % 64)
+	}
+	return t
+}
+
+func exactBit(key []byte) uint {
+	return (uint(len(key)) + 31*uint(key[0]) + 419*uint(key[len(key)-1])) % (1 << 13)
+}
+
+func suffixBit(key []byte) uint {
+	return (uint(key[len(key)-2])*37 + uint(key[len(key)-1])) % (1 << 10)
+}
+
+// could reports whether key may be in the table of keys, and whether it may end in one of keySuffixes. It has two letters at least.
+func (t *tails) could(key []byte) (exact, suffix bool) {
+	i, j := exactBit(key), suffixBit(key)
+	return t.exact[i/64]&(1<<(i%64)) != 0, t.suffix[j/64]&(1<<(j%64)) != 0
 }

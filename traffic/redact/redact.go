@@ -20,11 +20,13 @@ type Redactor struct {
 	keys    map[string]string // normalised name → kind
 	headers map[string]bool   // lower-case names that Options added
 	macs    sync.Pool
+	memo    *memo
+	tails   *tails
 }
 
 // New returns a redactor whose hashes are keyed with key.
 func New(key []byte, o Options) *Redactor {
-	r := &Redactor{keys: exactKeys, headers: map[string]bool{}}
+	r := &Redactor{keys: exactKeys, headers: map[string]bool{}, memo: newMemo()}
 	if len(o.Keys) > 0 {
 		r.keys = make(map[string]string, len(exactKeys)+len(o.Keys))
 		for k, v := range exactKeys {
@@ -37,6 +39,7 @@ func New(key []byte, o Options) *Redactor {
 			}
 		}
 	}
+	r.tails = newTails(r.keys)
 	for _, h := range o.Headers {
 		r.headers[lower(h)] = true
 	}

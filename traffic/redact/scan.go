@@ -48,6 +48,7 @@ func (s *span) bare(b []byte) []byte {
 const (
 	noDigits = 1 << iota // identifiers: look for no card or id numbers
 	noKeys               // only what is recognised by its looks
+	asForm               // of [memo] alone: it was read by form
 )
 
 const (

@@ -1,0 +1,94 @@
+package redact
+
+import (
+	"hash/maphash"
+	"strings"
+	"sync/atomic"
+)
+
+// memo remembers texts that hold no secret, since services say the same things over and over, and looking is most of what redaction
+// costs. A text is known when every byte of it is; so what is redacted does not depend on what came before. It is safe for concurrent
+// use, and takes some MB at most: a text moves in when it comes for the second time, and may push another out.
+type memo struct {
+	seed  maphash.Seed
+	marks [memoMarks]atomic.Uint32 // hash of the text that came last
+	texts [memoSlots]atomic.Pointer[plainText]
+	names [nameSlots]atomic.Pointer[headerName]
+}
+
+const (
+	memoSlots = 2048
+	memoMarks = 16384
+	nameSlots = 512
+	memoText  = 4 << 10 // longer texts are looked at each time
+)
+
+// plainText is a text without a secret, and how it was read.
+type plainText struct {
+	text string
+	how  int
+}
+
+// headerName is what follows from the name of a header.
+type headerName struct {
+	name  string // as it was sent
+	lower string
+	kind  string // of the secret that is its value; empty for none
+	flags int    // for looking at its value where it is none
+}
+
+func newMemo() *memo { return &memo{seed: maphash.MakeSeed()} }
+
+// knows reports whether b, read in this way, holds no secret. Otherwise slot is where to note it when that turns out.
+func (m *memo) knows(b []byte, how int) (slot uint64, known bool) {
+	if len(b) > memoText {
+		return 0, false
+	}
+	slot = maphash.Bytes(m.seed, b) + uint64(how)
+	for i := range uint64(2) {
+		if p := m.texts[(slot+i)%memoSlots].Load(); p != nil && p.how == how && p.text == string(b) {
+			return slot, true
+		}
+	}
+	return slot, false
+}
+
+// note remembers that b holds no secret.
+func (m *memo) note(slot uint64, b []byte, how int) {
+	if len(b) > memoText {
+		return
+	}
+	mark := uint32(slot>>32) | 1
+	if m.marks[slot%memoMarks].Swap(mark) != mark {
+		return
+	}
+	if m.texts[slot%memoSlots].Load() != nil && m.texts[(slot+1)%memoSlots].Load() == nil {
+		slot++
+	}
+	m.texts[slot%memoSlots].Store(&plainText{text: string(b), how: how})
+}
+
+// header is what follows from the name of a header.
+func (r *Redactor) header(name string) *headerName {
+	at := maphash.String(r.memo.seed, name)
+	for i := range uint64(2) {
+		if h := r.memo.names[(at+i)%nameSlots].Load(); h != nil && h.name == name {
+			return h
+		}
+	}
+	h := &headerName{name: name, lower: lower(name)}
+	if h.kind = r.keyKind(view(h.lower)); r.headers[h.lower] {
+		h.kind = "secret"
+	}
+	h.flags = idFlag(h.lower)
+	if len(name) > maxKey {
+		return h
+	}
+	h.name = strings.Clone(name) // it may lie within a whole message
+	h.lower = lower(h.name)
+	if r.memo.names[at%nameSlots].Load() != nil && r.memo.names[(at+1)%nameSlots].Load() == nil {
+		at++
+	}
+	r.memo.names[at%nameSlots].Store(h)
+	return h
+}
