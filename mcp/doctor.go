@@ -10,7 +10,7 @@ import (
 
 func doctor(s *mcp.Server, t *tools) {
 	add(s, t, looks, "doctor", "Doctor",
-		"Which capture source works on this machine, why not a better one, and the one command that would fix it.",
+		"Which capture source works here, why not a better one, and the one command that would fix it. In a cluster: engine, context, rights and the nodes' agents.",
 		func(ctx context.Context, c *control.Client, _ *mcp.CallToolRequest, _ struct{}) (control.DoctorAnswer, error) {
 			a, err := c.Doctor(ctx)
 			if err != nil {

@@ -221,10 +221,10 @@ type Fact struct {
 
 // DoctorAnswer says which capture source works here, and why not a better one.
 type DoctorAnswer struct {
-	Source string `json:"source"` // tap, afpacket or none
+	Source string `json:"source"` // tap, afpacket, agent (in a cluster) or none
 	Why    string `json:"why"`
 	Fix    string `json:"fix,omitempty"`
-	Mode   string `json:"mode"` // netns or loopback
+	Mode   string `json:"mode"` // netns or loopback; kind or cluster
 	Facts  []Fact `json:"facts"`
 }
 

@@ -238,7 +238,9 @@ func (s *server) handler() http.Handler {
 	handle(mux, s, "switch_capture", func(ctx context.Context, r control.SwitchRequest, _ func(control.Event)) (any, error) {
 		return s.session.SwitchCapture(ctx, r)
 	})
-	handle(mux, s, "doctor", func(context.Context, struct{}, func(control.Event)) (any, error) { return devloop.Doctor(), nil })
+	handle(mux, s, "doctor", func(ctx context.Context, _ struct{}, _ func(control.Event)) (any, error) {
+		return s.session.Doctor(ctx), nil
+	})
 	handle(mux, s, "follow", func(_ context.Context, r control.FollowRequest, _ func(control.Event)) (any, error) {
 		s.session.Follow(r.On)
 		return struct{}{}, nil
