@@ -42,6 +42,7 @@ func ExampleExplain() {
 	//            and → &&
 	//            response.latency → latency_ms (latency_ms is in ms)
 	// selects    calls (http, dns, tls, redis, postgresql, ws)
+	// columns    latency_ns, src_svc, state
 	//
 	// &&  : bool
 	// ├─ ==  : bool

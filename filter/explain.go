@@ -18,7 +18,16 @@ type Explanation struct {
 	Selects   string     `json:"selects"`             // calls, connections, or both
 	Protocols []string   `json:"protocols,omitempty"` // of the calls that it could select
 	Fields    []FieldUse `json:"fields,omitempty"`
+	Columns   []string   `json:"columns,omitempty"`    // of stored calls that can tell which match
+	RowByRow  []string   `json:"row_by_row,omitempty"` // parts of the filter that only whole rows tell, named by their fields
 	Tree      *Node      `json:"tree,omitempty"`
+	Rows      *Found     `json:"rows,omitempty"` // where it was tried on rows
+}
+
+// Found is what a filter selects of rows that were captured.
+type Found struct {
+	Matched int `json:"matched"`
+	Of      int `json:"of"`
 }
 
 // FieldUse is a field that a filter reads.
@@ -42,17 +51,26 @@ func Explain(src string, opts ...Option) (*Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &Explanation{Source: src, Rewritten: f.Rewritten(), Changes: f.Changes(), Warnings: f.Warnings(), Selects: f.Kind().String()}
+	return f.Explain(), nil
+}
+
+// Explain says how the filter is understood.
+func (f *Filter) Explain() *Explanation {
+	x := &Explanation{Source: f.Source(), Rewritten: f.Rewritten(), Changes: f.Changes(), Warnings: f.Warnings(), Selects: f.Kind().String()}
 	if f.kind&Calls != 0 {
 		x.Protocols = f.Protocols()
 	}
 	for _, field := range f.Fields() {
 		x.Fields = append(x.Fields, FieldUse{Name: field.Name, Type: typeName(field.Type), Unit: field.Unit, Doc: field.Doc})
 	}
+	if f.kind&Calls != 0 {
+		p := f.Lower()
+		x.Columns, x.RowByRow = p.Columns(), p.Rest()
+	}
 	if f.checked != nil {
 		x.Tree = explainNode(f.checked.NativeRep(), f.checked.NativeRep().Expr())
 	}
-	return x, nil
+	return x
 }
 
 // explainNode draws a checked tree. A macro appears as it was written.
@@ -177,6 +195,15 @@ func (x *Explanation) String() string {
 		fmt.Fprintf(&b, " (%s)", strings.Join(x.Protocols, ", "))
 	}
 	b.WriteString("\n")
+	if x.Rows != nil {
+		fmt.Fprintf(&b, "found      %d of %d rows\n", x.Rows.Matched, x.Rows.Of)
+	}
+	if len(x.Columns) > 0 {
+		fmt.Fprintf(&b, "columns    %s\n", strings.Join(x.Columns, ", "))
+	}
+	if len(x.RowByRow) > 0 {
+		fmt.Fprintf(&b, "row by row %s\n", strings.Join(x.RowByRow, "; "))
+	}
 	if x.Tree != nil {
 		b.WriteString("\n")
 		x.Tree.draw(&b, "", "")

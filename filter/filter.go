@@ -79,9 +79,7 @@ func (f *Filter) warn() {
 				field.Name, literal(field.zero)))
 		}
 	}
-	if f.kind == 0 {
-		f.translation.Warnings = append(f.translation.Warnings, "no row can ever match: the conditions exclude each other")
-	}
+	f.translation.Warnings = append(f.translation.Warnings, f.lint()...)
 }
 
 // literal is how a default is written.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -121,21 +122,54 @@ func TestErrorInALongLine(t *testing.T) {
 	}
 }
 
-// Every variable that KFL2 documents exists.
+// kfl2Types are how the reference writes types.
+var kfl2Types = map[string]string{"s": "string", "i": "int", "b": "bool", "ts": "timestamp", "[]s": "list(string)", "list": "list(string)", "map": "map(string, string)", "bytes": "bytes"}
+
+// kfl2Differences are variables that have another type here than the reference says.
+var kfl2Differences = map[string]string{"id": "KFL2 says int; its calls have ids such as node1/204/0, and so have ours"}
+
+// Every variable that KFL2 documents exists with its type and default; the golden says which never have a value here, and why.
 func TestKFL2Variables(t *testing.T) {
 	t.Parallel()
+	var got strings.Builder
 	for _, line := range lines(t, "testdata/kfl2-variables.txt") {
-		for _, name := range strings.Fields(line) {
+		kind, names, _ := strings.Cut(line, " ")
+		for name := range strings.FieldsSeq(names) {
 			f, ok := filter.Lookup(name)
 			if !ok || f.Name != name {
 				t.Errorf("%s is not in the table", name)
 				continue
 			}
-			if _, err := filter.Compile("has(" + name + ")"); err != nil {
-				t.Error(err)
+			kind := kind
+			if kfl2Differences[name] != "" {
+				kind = "s"
+			}
+			want := map[string]string{"s": `== ""`, "i": "== 0", "b": "== false", "ts": `== timestamp("1970-01-01T00:00:00Z")`, "bytes": `== b""`}[kind]
+			src := name + " " + want
+			if want == "" {
+				src = "size(" + name + ") == 0"
+			}
+			compiled, err := filter.Compile(src)
+			if err != nil {
+				t.Errorf("%s is not of type %s: %v", name, kfl2Types[kind], err)
+				continue
+			}
+			for _, row := range []filter.Row{{Call: &traffic.Call{}}, {Conn: &traffic.Connection{}}} {
+				if ok, err := compiled.Match(&row); (!ok || err != nil) && !slices.Contains([]string{"has_pcap", "id", "stream", "conn", "flow", "capture.point",
+					"local_resolution_status", "remote_resolution_status", "conn_state", "flow_state"}, name) {
+					t.Errorf("the default of %s is not what KFL2 says: %v", name, err)
+				}
+			}
+			if why := kfl2Differences[name]; why != "" {
+				fmt.Fprintf(&got, "%s %s: %s\n", kfl2Types[kind], name, why)
+			} else if f.Stub {
+				fmt.Fprintf(&got, "%s %s: always the default: %s\n", kfl2Types[kind], name, f.Doc)
+			} else {
+				fmt.Fprintf(&got, "%s %s\n", kfl2Types[kind], name)
 			}
 		}
 	}
+	golden(t, "testdata/kfl2-variables.golden", got.String())
 }
 
 // The table is sound: names are unique, every field says what it means, and its example compiles.

@@ -50,6 +50,8 @@ type Test struct {
 	Low      int64 // with Number: no smaller one can pass
 	High     int64 // nor a larger one
 	Needle   string
+	function string  // CEL's operator or function
+	constant ref.Val // what it compares with; nil where there are several
 }
 
 // Lower turns the filter into a predicate. Parts whose fields have no [Source] are OpRest.
@@ -124,6 +126,28 @@ func (p *Predicate) cost() int {
 		n += x.cost()
 	}
 	return n
+}
+
+// Columns are the columns of stored calls that the predicate reads, in alphabetical order.
+func (p *Predicate) Columns() []string {
+	var all []string
+	p.visit(func(p *Predicate) {
+		if p.Test != nil {
+			all = append(all, p.Test.Source.Columns...)
+			for _, c := range p.Test.Source.When {
+				all = append(all, c.Column)
+			}
+		}
+	})
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func (p *Predicate) visit(see func(*Predicate)) {
+	see(p)
+	for _, x := range p.Args {
+		x.visit(see)
+	}
 }
 
 // Rest are the parts that only CEL can evaluate, for people.
@@ -314,7 +338,7 @@ func fieldOf(e ast.Expr) *Field {
 
 // compare is the test of a field against a constant, nil where there is none.
 func compare(f *Field, function string, constant ref.Val) *Test {
-	t := &Test{Field: f, Low: math.MinInt64, High: math.MaxInt64}
+	t := &Test{Field: f, Low: math.MinInt64, High: math.MaxInt64, function: function, constant: constant}
 	switch f.Type.Kind() {
 	case types.StringKind:
 		t.Text = textAgainst(function, constant)
@@ -362,9 +386,13 @@ func (t *Test) against(function string, want int64) {
 	switch function {
 	case operators.Equals:
 		t.Low, t.High = want, want
-	case operators.Less, operators.LessEquals:
+	case operators.Less:
+		t.High = max(want, math.MinInt64+1) - 1
+	case operators.LessEquals:
 		t.High = want
-	case operators.Greater, operators.GreaterEquals:
+	case operators.Greater:
+		t.Low = min(want, math.MaxInt64-1) + 1
+	case operators.GreaterEquals:
 		t.Low = want
 	}
 }

@@ -29,7 +29,7 @@ A filter (KFL) is a CEL expression over one row, a call or a connection, that is
   ` + "`\"A1\" in request.body.json_all(\"$.items[*].sku\")`" + `. Steps are ` + "`.name` `[\"name\"]` `[0]` `[*]` `.*`" + `. Of several documents, as gRPC messages
   are, the first that has the path counts, and ` + "`json_all`" + ` takes all; of a body that was cut, what was kept.
 - ` + "`mentions(\"12345\")`" + ` asks whether the call says a text anywhere: it looks into ` + "`texts`" + `, exactly as written.
-- Rows are redacted before any filter sees them: ` + "`mentions`" + `, bodies and headers hold ` + "`[redacted …]`" + ` where a secret stood, so a filter cannot be used
+- Rows are redacted before any filter sees them (` + "`devloop dissect --raw`" + ` apart): ` + "`mentions`" + `, bodies and headers hold ` + "`[redacted …]`" + ` where a secret stood, so a filter cannot be used
   to guess one. The keyed hash in that mark finds the same secret elsewhere.
 - The older spellings are accepted and rewritten: ` + "`and` `or` `not`, `path contains \"/api\"`, `path == r\"^/api\"`" + ` and the aliases below.
 - Fields of calls are empty on connections. Fields of connections are there on a call whose connection is known.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"os"
 	"text/tabwriter"
@@ -16,6 +17,7 @@ import (
 	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/internal/control"
 	"github.com/devloop-io/devloop/internal/daemon"
+	"github.com/devloop-io/devloop/traffic"
 )
 
 // daemonVerb is the workspace's daemon; other verbs start it.
@@ -63,13 +65,27 @@ func asEnvironment(err error) error {
 // kflVerb explains the filter language.
 func kflVerb(r *root) *cobra.Command {
 	c := &cobra.Command{Use: "kfl", Short: "The filter language: explain a filter, list the fields"}
-	c.AddCommand(&cobra.Command{
-		Use: "explain KFL", Short: "How a filter is read: rewriting, types, fields", Args: cobra.ExactArgs(1),
-		Example: "  devloop kfl explain 'http and response.status == 500'",
-		RunE: func(_ *cobra.Command, args []string) error {
-			e, err := filter.Explain(args[0])
+	var pcap string
+	explain := &cobra.Command{
+		Use: "explain KFL", Short: "How a filter is read: rewriting, types, fields, and what it would select", Args: cobra.ExactArgs(1),
+		Long: `explain shows a filter as it is read: the older spellings rewritten, which rows it selects, the fields with their types, which
+columns of stored calls can answer it and what has to be asked row by row, and warnings, such as a condition that is always true. With
+--pcap it is tried on the calls and connections of a capture file: how many it selects, and which names in it no row has.`,
+		Example: "  devloop kfl explain 'http and response.status == 500'\n  devloop kfl explain --pcap x.pcapng 'dst.service.name == \"paymnt\"'",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := filter.Compile(args[0])
 			if err != nil {
 				return &control.Error{What: err.Error(), Hint: "devloop kfl fields lists what a filter can ask for", Exit: control.ExitUsage}
+			}
+			e := f.Explain()
+			if pcap != "" {
+				ctx, cancel := r.bounded(cmd.Context())
+				defer cancel()
+				d, err := dissectAll(ctx, pcap)
+				if err != nil {
+					return err
+				}
+				e.Try(f, filterRows(d))
 			}
 			if !r.text() {
 				return r.json(e)
@@ -77,7 +93,9 @@ func kflVerb(r *root) *cobra.Command {
 			fmt.Fprintln(r.out, e)
 			return nil
 		},
-	}, &cobra.Command{
+	}
+	explain.Flags().StringVar(&pcap, "pcap", "", "a capture file to try it on")
+	c.AddCommand(explain, &cobra.Command{
 		Use: "fields", Short: "The fields, with types and units", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			fmt.Fprint(r.out, filter.Doc())
@@ -85,6 +103,26 @@ func kflVerb(r *root) *cobra.Command {
 		},
 	})
 	return c
+}
+
+// filterRows are the rows of a dissection, as filters judge them.
+func filterRows(d *traffic.Dissection) iter.Seq[*filter.Row] {
+	conns := make(map[uint64]*traffic.Connection, len(d.Connections))
+	for _, c := range d.Connections {
+		conns[c.ID] = c
+	}
+	return func(yield func(*filter.Row) bool) {
+		for _, c := range d.Calls {
+			if !yield(&filter.Row{Call: c, Conn: conns[c.ConnID]}) {
+				return
+			}
+		}
+		for _, c := range d.Connections {
+			if !yield(&filter.Row{Conn: c}) {
+				return
+			}
+		}
+	}
 }
 
 // configVerb shows devloop.yaml as it is read, and its schema.
