@@ -11,7 +11,7 @@ const (
 	pieceCalls   = 8
 	pieceHeaders = 256
 	pieceText    = 8 << 10
-	pieceBodies  = 32 << 10
+	pieceBodies  = 16 << 10
 )
 
 // Memory hands out what calls consist of, cut from pieces that several calls share: most of the cost of a small allocation is that it
@@ -85,7 +85,7 @@ func (m *Memory) Text(b []byte) string {
 
 // Body is an empty slice with room for n bytes.
 func (m *Memory) Body(n int) []byte {
-	if n > pieceBodies/8 {
+	if n > pieceBodies/4 {
 		return make([]byte, 0, n)
 	}
 	if n > len(m.bodies)-m.usedBodies {
