@@ -47,9 +47,9 @@ type Test struct {
 	Number   func(int64) bool // durations and times in nanoseconds
 	Fraction func(float64) bool
 	Flag     func(bool) bool
-	Low      int64 // with Number: no smaller one can pass
-	High     int64 // nor a larger one
-	Needle   string
+	Low      int64   // with Number: no smaller one can pass
+	High     int64   // nor a larger one
+	Needle   string  // no text without it passes; of OpMay what the columns are searched for
 	function string  // CEL's operator or function
 	constant ref.Val // what it compares with; nil where there are several
 }
@@ -342,6 +342,9 @@ func compare(f *Field, function string, constant ref.Val) *Test {
 	switch f.Type.Kind() {
 	case types.StringKind:
 		t.Text = textAgainst(function, constant)
+		if want, ok := constant.(types.String); ok && function == "contains" {
+			t.Needle = string(want)
+		}
 	case types.BoolKind:
 		if v, ok := constant.(types.Bool); ok && function == operators.Equals {
 			t.Flag = func(x bool) bool { return x == bool(v) }

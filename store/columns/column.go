@@ -1,6 +1,7 @@
 package columns
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -162,8 +163,9 @@ func (c *Column) Flag(i int) bool {
 
 func (p *part) flag(i int) bool { return p.flags[i/8]&(1<<(i%8)) != 0 }
 
-// whereText are the rows of sel whose text passes: each distinct value of a dictionary is asked once.
-func (c *Column) whereText(sel, out Bits, test func([]byte) bool, testText func(string) bool) {
+// whereText are the rows of sel whose text passes: each distinct value of a dictionary is asked once. No text passes without the
+// needle: pages that do not hold it are left out whole.
+func (c *Column) whereText(sel, out Bits, needle []byte, test func([]byte) bool, testText func(string) bool) {
 	var seen []bool
 	for k := range c.parts {
 		p := &c.parts[k]
@@ -180,6 +182,7 @@ func (c *Column) whereText(sel, out Bits, test func([]byte) bool, testText func(
 					out.Set(p.start + i)
 				}
 			}
+		case len(needle) > 0 && !bytes.Contains(p.data, needle):
 		default:
 			for i := range p.n {
 				if sel.Has(p.start+i) && test(p.text(i)) {

@@ -154,7 +154,7 @@ func (g *Group) when(s *filter.Source, sel Bits) (Bits, error) {
 				}
 				return c.Not
 			}
-			column.whereText(have, out, func(b []byte) bool { return one(string(b)) }, one)
+			column.whereText(have, out, nil, func(b []byte) bool { return one(string(b)) }, one)
 		}
 		have = out
 	}
@@ -176,7 +176,7 @@ func (g *Group) values(t *filter.Test, sel Bits) (Bits, error) {
 	switch {
 	case s.Is != "":
 		is := func(v string) bool { return t.Flag(v == s.Is) }
-		all[0].whereText(sel, out, func(b []byte) bool { return is(string(b)) }, is)
+		all[0].whereText(sel, out, nil, func(b []byte) bool { return is(string(b)) }, is)
 	case t.Text != nil:
 		g.texts(t, all, sel, out)
 	case t.Number != nil && s.Number != nil:
@@ -207,7 +207,7 @@ func (g *Group) values(t *filter.Test, sel Bits) (Bits, error) {
 
 // texts takes of several columns the first that is not empty.
 func (g *Group) texts(t *filter.Test, all []*Column, sel, out Bits) {
-	test := t.Text
+	test, needle := t.Text, []byte(t.Needle)
 	if t.Source.Text != nil {
 		test = func(v string) bool { return t.Text(t.Source.Text(v)) }
 	}
@@ -215,16 +215,16 @@ func (g *Group) texts(t *filter.Test, all []*Column, sel, out Bits) {
 	for k, c := range all {
 		if k < len(all)-1 {
 			filled, found := newBits(g.Rows), newBits(g.Rows)
-			c.whereText(left, filled, func(b []byte) bool { return len(b) > 0 }, func(v string) bool { return v != "" })
+			c.whereText(left, filled, nil, func(b []byte) bool { return len(b) > 0 }, func(v string) bool { return v != "" })
 			if !filled.Empty() {
-				c.whereText(filled, found, func(b []byte) bool { return test(string(b)) }, test)
+				c.whereText(filled, found, needle, func(b []byte) bool { return test(string(b)) }, test)
 				out.Or(found)
 			}
 			left = left.clone().without(filled)
 			continue
 		}
 		found := newBits(g.Rows)
-		c.whereText(left, found, func(b []byte) bool { return test(string(b)) }, test)
+		c.whereText(left, found, needle, func(b []byte) bool { return test(string(b)) }, test)
 		out.Or(found)
 	}
 }
@@ -247,8 +247,12 @@ func (g *Group) inside(t *filter.Test, sel Bits) (Bits, error) {
 			return nil, err
 		}
 		encoded := name == t.Source.Encoded
+		holds := needle
+		if encoded {
+			holds = nil
+		}
 		found := newBits(g.Rows)
-		c.whereText(left, found, func(b []byte) bool { return bytes.Contains(b, needle) || encoded && bytes.IndexByte(b, '%') >= 0 },
+		c.whereText(left, found, holds, func(b []byte) bool { return bytes.Contains(b, needle) || encoded && bytes.IndexByte(b, '%') >= 0 },
 			func(v string) bool { return strings.Contains(v, t.Needle) || encoded && strings.Contains(v, "%") })
 		out.Or(found)
 	}

@@ -115,7 +115,7 @@ func (g *Group) run(p *filter.Predicate, unless string, ask Ask, r *result) erro
 	if err != nil {
 		return err
 	}
-	c.whereText(sel, open, func(b []byte) bool { return len(b) > 0 }, func(v string) bool { return v != "" })
+	c.whereText(sel, open, nil, func(b []byte) bool { return len(b) > 0 }, func(v string) bool { return v != "" })
 	sure, possible, err := g.evaluate(p, sel.without(open))
 	if err != nil {
 		return err
