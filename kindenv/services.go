@@ -480,7 +480,7 @@ func (e *Env) Verify(ctx context.Context) ([]string, error) {
 	return found, errors.Join(errs...)
 }
 
-// renew pushes to the pods of a service that have not been pushed to.
+// renew pushes to the pods of a service that have not been pushed to, and returns when they serve.
 func (e *Env) renew(ctx context.Context, s deploy.Service, run *service) error {
 	ctx, cancel := context.WithTimeout(ctx, runningBound)
 	defer cancel()
@@ -491,7 +491,13 @@ func (e *Env) renew(ctx context.Context, s deploy.Service, run *service) error {
 	e.mu.Lock()
 	pods = slices.DeleteFunc(pods, func(p corev1.Pod) bool { return run.pushed[string(p.UID)] })
 	e.mu.Unlock()
-	return e.push(ctx, s, run, pods)
+	if err := e.push(ctx, s, run, pods); err != nil {
+		return startError(err)
+	}
+	if _, err := e.deployer.WaitReady(ctx, e.plan, s); err != nil {
+		return startError(err)
+	}
+	return e.reachable(ctx, s)
 }
 
 // Image makes the image of a service with dockerfile: and puts it into the nodes; that of one with image: is put there when

@@ -181,7 +181,7 @@ func (s *Source) Run(ctx context.Context, emit func(*traffic.Packet)) error {
 
 const (
 	firstBackoff = 50 * time.Millisecond
-	lastBackoff  = 3 * time.Second
+	lastBackoff  = time.Second
 	patience     = time.Second     // how long a full buffer holds the stream up before it is hung up
 	polling      = 2 * time.Second // of losses and clocks
 )
@@ -493,8 +493,9 @@ func (s *Source) Flush(ctx context.Context) error {
 	}
 }
 
-// reachable is how long a flush waits for an agent that does not answer, which may be starting again.
-const reachable = 20 * time.Second
+// reachable is how long a flush waits for an agent that does not answer, which may be starting again: a kubelet takes up to
+// half a minute for it.
+const reachable = 60 * time.Second
 
 func (s *Source) flushAgent(ctx context.Context) (f Flushed, err error) {
 	ctx, cancel := context.WithTimeout(ctx, reachable)
