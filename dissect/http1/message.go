@@ -305,39 +305,39 @@ func trim(s string) string {
 func (f *fields) known(name, value string) {
 	switch len(name) {
 	case 4:
-		if f.host == "" && strings.EqualFold(name, "host") {
+		if f.host == "" && is(name, "Host") {
 			f.host = value
 		}
 	case 7:
 		switch {
-		case strings.EqualFold(name, "upgrade"):
+		case is(name, "Upgrade"):
 			f.upgrade = value
-		case strings.EqualFold(name, "baggage"):
+		case is(name, "Baggage"):
 			f.baggage = value
 		}
 	case 10:
-		if strings.EqualFold(name, "user-agent") {
+		if is(name, "User-Agent") {
 			f.agent = value
 		}
 	case 11:
-		if strings.EqualFold(name, "traceparent") {
+		if is(name, "Traceparent") {
 			f.parent = value
 		}
 	case 12:
-		if strings.EqualFold(name, "content-type") {
+		if is(name, "Content-Type") {
 			f.content = value
 		}
 	case 14:
-		if f.length < 0 && strings.EqualFold(name, "content-length") {
+		if f.length < 0 && is(name, "Content-Length") {
 			f.length = parseLength(value)
 		}
 	case 16:
-		if strings.EqualFold(name, "content-encoding") {
+		if is(name, "Content-Encoding") {
 			f.coding = value
 		}
 	case 17:
 		switch {
-		case strings.EqualFold(name, "transfer-encoding"):
+		case is(name, "Transfer-Encoding"):
 			f.transfer = value
 			f.chunked = finalCoding(value, "chunked")
 			if k := strings.LastIndexByte(value, ','); f.chunked && k >= 0 && f.coding == "" {
@@ -346,16 +346,27 @@ func (f *fields) known(name, value string) {
 			if strings.EqualFold(strings.TrimSpace(value), "identity") {
 				f.transfer = ""
 			}
-		case strings.EqualFold(name, "devloop-iteration"):
+		case is(name, "Devloop-Iteration"):
 			f.iteration = value
 		}
 	}
 }
 
+// is compares names of fields, the usual spelling first.
+func is(name, usual string) bool { return name == usual || strings.EqualFold(name, usual) }
+
 // parseLength reads the first of a list of equal lengths; -1 when it is no number.
 func parseLength(s string) int64 {
 	if k := strings.IndexByte(s, ','); k >= 0 {
 		s = strings.TrimSpace(s[:k])
+	}
+	if len(s) > 0 && len(s) < 16 && digit(s[0]) { // the usual number, without the detour
+		n := int64(0)
+		for i := 0; i < len(s) && digit(s[i]); i++ {
+			if n = n*10 + int64(s[i]-'0'); i == len(s)-1 {
+				return n
+			}
+		}
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < 0 {
