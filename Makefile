@@ -12,7 +12,7 @@ STATICCHECK := v0.8.2
 TAGS    := kustomize_disable_go_plugin_support
 export CGO_ENABLED ?= 0
 
-.PHONY: help build binary agent devloop devloop-once rights test lint generate bench nightly truth clean
+.PHONY: help build binary agent devloop devloop-once rights test lint generate bench bench-kind nightly truth clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ generate: ## everything that is generated; must leave a clean tree
 
 bench: ## speed and memory, as ratios within one run
 	go test -run '^$$' -bench . -benchtime 1x ./...
+
+bench-kind: ## the loop in a kind cluster, against its bounds; as root, with DEVLOOP_KIND
+	DEVLOOP_REQUIRE=1 go test -run '^$$' -bench '^BenchmarkKind$$' -benchtime 1x -timeout 20m ./internal/e2e
 
 nightly: ## what takes too long for every change: fuzzing, and the tests again with the race detector
 	for pkg in $$(go list ./...); do \

@@ -195,7 +195,7 @@ func captureNode(n kindenv.NodeState) control.CaptureNode {
 	const ms = int64(time.Millisecond)
 	return control.CaptureNode{
 		Name: n.Node, OK: n.Health.OK, Problem: n.Health.Problem, Source: n.Health.Source, Degraded: n.Health.Degraded,
-		Packets: n.Health.Packets, Dropped: n.Health.Dropped, RSS: n.Health.RSS,
+		Packets: n.Health.Packets, Dropped: n.Health.Dropped, RSS: n.Health.RSS, CPU: n.Health.CPU,
 		Segments: n.Ring.Segments, RingBytes: n.Ring.Bytes, RingLimit: n.Ring.Limit, Span: control.Span{Oldest: n.Ring.Oldest / ms, Newest: n.Ring.Newest / ms},
 	}
 }

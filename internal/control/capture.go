@@ -45,16 +45,17 @@ type Span struct {
 type CaptureNode struct {
 	Name string `json:"name"`
 	Span
-	OK        bool   `json:"ok"`
-	Problem   string `json:"problem,omitempty" jsonschema:"why it is not well"`
-	Source    string `json:"source,omitempty" jsonschema:"tap, afpacket or none"`
-	Degraded  string `json:"degraded,omitempty" jsonschema:"why it is not the tap"`
-	Packets   uint64 `json:"packets" jsonschema:"recorded since the agent started"`
-	Dropped   uint64 `json:"dropped" jsonschema:"lost in the kernel since the agent started"`
-	RSS       int64  `json:"rss_bytes"`
-	Segments  int    `json:"segments"`
-	RingBytes int64  `json:"ring_bytes"`
-	RingLimit int64  `json:"ring_limit_bytes"`
+	OK        bool    `json:"ok"`
+	Problem   string  `json:"problem,omitempty" jsonschema:"why it is not well"`
+	Source    string  `json:"source,omitempty" jsonschema:"tap, afpacket or none"`
+	Degraded  string  `json:"degraded,omitempty" jsonschema:"why it is not the tap"`
+	Packets   uint64  `json:"packets" jsonschema:"recorded since the agent started"`
+	Dropped   uint64  `json:"dropped" jsonschema:"lost in the kernel since the agent started"`
+	RSS       int64   `json:"rss_bytes"`
+	CPU       float64 `json:"cpu_seconds" jsonschema:"since the agent started"`
+	Segments  int     `json:"segments"`
+	RingBytes int64   `json:"ring_bytes"`
+	RingLimit int64   `json:"ring_limit_bytes"`
 }
 
 // SwitchRequest starts or stops capture in a cluster.

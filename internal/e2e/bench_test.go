@@ -23,21 +23,46 @@ func BenchmarkSaveToVerdict(b *testing.B) {
 	if code, stdout, stderr := w.devloop("up", "--detach"); code != 0 {
 		b.Fatalf("devloop up: exit %d\n%s%s", code, stdout, stderr)
 	}
-	dir, err := filepath.EvalSymlinks(w.dir)
+	save := saver(b, w)
+	save(-1) // warms the build cache
+	var totals, rest []float64
+	phases := map[string][]float64{}
+	for n := range max(b.N, 7) {
+		it, took := save(n)
+		other := took.Seconds() * 1000
+		for _, p := range it.Ledger {
+			ms := float64(p.NS) / 1e6
+			phases[p.Phase] = append(phases[p.Phase], ms)
+			if p.Phase == "build" || p.Phase == "exercise" {
+				other -= ms
+			}
+		}
+		phases["notice"] = append(phases["notice"], took.Seconds()*1000-float64(it.Ended-it.Started)/1e6)
+		totals, rest = append(totals, took.Seconds()*1000), append(rest, other)
+	}
+	for _, name := range []string{"notice", "build", "deploy", "open", "exercise", "quiet", "verify", "seal", "dissect", "judge"} {
+		b.ReportMetric(median(phases[name]), name+"-ms")
+	}
+	b.ReportMetric(median(totals), "total-ms")
+	b.ReportMetric(median(totals)/2000, "total/2s")
+	b.ReportMetric(median(rest), "rest-ms")
+	b.ReportMetric(median(rest)/300, "rest/300ms")
+	b.ReportMetric(0, "ns/op")
+}
+
+// saver returns what saves a file of catalogue as an editor does, and waits for the verdict. The loop must be up.
+func saver(b *testing.B, w *workspace) func(n int) (*traffic.Iteration, time.Duration) {
+	b.Helper()
+	c, err := w.client()
 	if err != nil {
 		b.Fatal(err)
 	}
-	socket, err := control.SocketPath(dir)
-	if err != nil {
-		b.Fatal(err)
-	}
-	c := control.NewClient(socket)
 	file := filepath.Join(w.dir, catalogueFile)
 	source, err := os.ReadFile(file)
 	if err != nil {
 		b.Fatal(err)
 	}
-	save := func(n int) (*traffic.Iteration, time.Duration) {
+	return func(n int) (*traffic.Iteration, time.Duration) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		before, err := c.Verdict(ctx, control.IterationRequest{})
@@ -75,30 +100,19 @@ func BenchmarkSaveToVerdict(b *testing.B) {
 		}
 		return it, took
 	}
-	save(-1) // warms the build cache
-	var totals, rest []float64
-	phases := map[string][]float64{}
-	for n := range max(b.N, 7) {
-		it, took := save(n)
-		other := took.Seconds() * 1000
-		for _, p := range it.Ledger {
-			ms := float64(p.NS) / 1e6
-			phases[p.Phase] = append(phases[p.Phase], ms)
-			if p.Phase == "build" || p.Phase == "exercise" {
-				other -= ms
-			}
-		}
-		phases["notice"] = append(phases["notice"], took.Seconds()*1000-float64(it.Ended-it.Started)/1e6)
-		totals, rest = append(totals, took.Seconds()*1000), append(rest, other)
+}
+
+// client speaks to the workspace's daemon.
+func (w *workspace) client() (*control.Client, error) {
+	dir, err := filepath.EvalSymlinks(w.dir)
+	if err != nil {
+		return nil, err
 	}
-	for _, name := range []string{"notice", "build", "deploy", "open", "exercise", "quiet", "seal", "dissect", "judge"} {
-		b.ReportMetric(median(phases[name]), name+"-ms")
+	socket, err := control.SocketPath(dir)
+	if err != nil {
+		return nil, err
 	}
-	b.ReportMetric(median(totals), "total-ms")
-	b.ReportMetric(median(totals)/2000, "total/2s")
-	b.ReportMetric(median(rest), "rest-ms")
-	b.ReportMetric(median(rest)/300, "rest/300ms")
-	b.ReportMetric(0, "ns/op")
+	return control.NewClient(socket), nil
 }
 
 func median(values []float64) float64 {

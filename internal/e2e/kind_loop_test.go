@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,7 +19,7 @@ import (
 
 // kindShop is the shop in a cluster that devloop makes for it, of a number of nodes: the first `devloop run` makes it, and
 // PostgreSQL and Redis, which nothing can pull here, are loaded as soon as it is there.
-func kindShop(t *testing.T, nodes int) (w *workspace, it *traffic.Iteration) {
+func kindShop(t testing.TB, nodes int) (w *workspace, it *traffic.Iteration) {
 	t.Helper()
 	k := testenv.NeedsKind(t)
 	w = copied(t)
@@ -68,7 +67,7 @@ func (w *workspace) serversWhenThere(ctx context.Context, name string) error {
 }
 
 // phases prints where an iteration's time went.
-func phases(t *testing.T, what string, it *traffic.Iteration) {
+func phases(t testing.TB, what string, it *traffic.Iteration) {
 	var b strings.Builder
 	for _, p := range it.Ledger {
 		fmt.Fprintf(&b, " %s %.2f", p.Phase, float64(p.NS)/1e9)
@@ -76,11 +75,8 @@ func phases(t *testing.T, what string, it *traffic.Iteration) {
 	t.Logf("%s: %s, seconds:%s", what, it.Verdict, b.String())
 }
 
-// few are the faults that every run plants in a cluster: one of each kind of check. The others follow in full runs.
-var few = []string{"retry-storm", "keepalive-lost", "n-plus-one-sql", "new-egress"}
-
 // shopVerdicts runs the shop clean and with faults, and wants of each the verdict that it has locally.
-func shopVerdicts(t *testing.T, nodes int, chosen []string) {
+func shopVerdicts(t *testing.T, nodes int) {
 	w, it := kindShop(t, nodes)
 	phases(t, "clean, first", it)
 	clean := func(it *traffic.Iteration) {
@@ -98,9 +94,6 @@ func shopVerdicts(t *testing.T, nodes int, chosen []string) {
 	}
 	clean(it)
 	for _, f := range faults(t) {
-		if chosen != nil && !slices.Contains(chosen, f.Fault) {
-			continue
-		}
 		t.Run(f.Fault, func(t *testing.T) {
 			w.write("faults.env", "FAULTS="+f.Fault+"\n")
 			it := w.run("--env", "kind")
@@ -114,13 +107,11 @@ func shopVerdicts(t *testing.T, nodes int, chosen []string) {
 	clean(it)
 }
 
-// TestKindShop has the shop judged in a cluster that devloop makes: the same verdicts as locally.
-func TestKindShop(t *testing.T) { shopVerdicts(t, 1, few) }
-
-// TestKindEachFault plants every fault, on one node and on three.
-func TestKindEachFault(t *testing.T) {
+// TestKindShop has the shop judged in clusters that devloop makes, of one node and of three: clean and with every fault
+// the verdicts are those of the local environment.
+func TestKindShop(t *testing.T) {
 	testenv.NeedsFull(t)
 	for _, nodes := range []int{1, 3} {
-		t.Run(fmt.Sprintf("%d-nodes", nodes), func(t *testing.T) { shopVerdicts(t, nodes, nil) })
+		t.Run(fmt.Sprintf("%d-nodes", nodes), func(t *testing.T) { shopVerdicts(t, nodes) })
 	}
 }

@@ -153,9 +153,9 @@ func (w *echoed) passes(what string) *traffic.Iteration {
 	return it
 }
 
-// TestKilledInKind kills what watches during an exercise: the snapshot is sealed all the same, the verdict is inconclusive
+// TestKindKilled kills what watches during an exercise: the snapshot is sealed all the same, the verdict is inconclusive
 // and says why, and the next one is whole again.
-func TestKilledInKind(t *testing.T) {
+func TestKindKilled(t *testing.T) {
 	w := inKind(t)
 	first := w.passes("first")
 	w.costs("the agent was killed", w.during(func(ctx context.Context) {
