@@ -95,7 +95,7 @@ next:
 	for _, name := range names {
 		base := filepath.Base(b.mainPackage(name))
 		for i := range groups {
-			if !taken[i][base] {
+			if base != "." && !taken[i]["."] && !taken[i][base] {
 				groups[i], taken[i][base] = append(groups[i], name), true
 				continue next
 			}
@@ -122,7 +122,14 @@ func (b *builder) compile(ctx context.Context, names []string) (map[string]strin
 		return nil, fmt.Errorf("make a folder for programs: %w", err)
 	}
 	defer os.RemoveAll(out)
-	args := []string{"build", "-buildvcs=false", "-ldflags=-s -w", "-o", out + string(filepath.Separator)}
+	to := out + string(filepath.Separator)
+	if len(names) == 1 { // a package of the module's own folder is named by the module, which may be called anything
+		to = filepath.Join(out, filepath.Base(b.mainPackage(names[0])))
+		if b.mainPackage(names[0]) == "." {
+			to = filepath.Join(out, names[0])
+		}
+	}
+	args := []string{"build", "-buildvcs=false", "-ldflags=-s -w", "-o", to}
 	for _, name := range names {
 		args = append(args, "./"+strings.TrimPrefix(b.mainPackage(name), "./"))
 	}
@@ -137,7 +144,7 @@ func (b *builder) compile(ctx context.Context, names []string) (map[string]strin
 	for _, name := range names {
 		base := filepath.Base(b.mainPackage(name))
 		if base == "." {
-			base = filepath.Base(b.cfg.Dir)
+			base = name
 		}
 		if programs[name], err = b.keep(name, filepath.Join(out, base)); err != nil {
 			return nil, err

@@ -110,6 +110,25 @@ func TestPackagesOfOneNameAreBuiltApart(t *testing.T) {
 	}
 }
 
+// TestModuleOfOneProgram: the program lies in the module's own folder, which is called otherwise than the module.
+func TestModuleOfOneProgram(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "001")
+	for name, text := range map[string]string{"go.mod": "module example.com/pay\n\ngo 1.26\n", "main.go": "package main\n\nfunc main() {}\n"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := &config.Config{Dir: dir, Services: map[string]config.Service{"payment": {Go: "."}, "again": {Go: "./"}}}
+	b := &builder{env: local{}, cfg: cfg, dir: filepath.Join(dir, ".devloop", "build")}
+	built, err := b.build(t.Context(), []string{"again", "payment"})
+	if err != nil || filepath.Base(built["payment"].Argv[0]) != "payment" {
+		t.Errorf("built %v, %v", built, err)
+	}
+}
+
 func TestServicesStartAfterWhatTheyNeed(t *testing.T) {
 	cfg := &config.Config{Services: map[string]config.Service{
 		"web": {DependsOn: []string{"api"}}, "api": {DependsOn: []string{"db", "auth"}}, "auth": {}, "loop1": {DependsOn: []string{"loop2"}}, "loop2": {DependsOn: []string{"loop1"}},
