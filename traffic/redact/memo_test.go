@@ -1,0 +1,52 @@
+package redact
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// TestMemo asks about the same calls again and again, so that what is plain is remembered: nothing else may be believed plain.
+func TestMemo(t *testing.T) {
+	t.Parallel()
+	r := New([]byte("key"), Options{})
+	const card = "4111 1111 1111 1111"
+	made := func(body string) *traffic.Call {
+		return &traffic.Call{Protocol: traffic.ProtoHTTP, Path: "/api/orders/12", HTTP: &traffic.HTTP{
+			Query:          "page=3&password=" + body[:3],
+			RequestHeaders: []traffic.Header{{Name: "X-Request-Id", Value: card}, {Name: "X-Note", Value: card}, {Name: "X-Plain", Value: "application/json"}},
+			ResponseBody:   []byte(body), RequestBody: []byte(`{"status":"pending"}`),
+		}}
+	}
+	for i := range 5 {
+		plain, secret := made(`{"id":1,"status":"pending"}`), made(`{"id":1,"password":"hunter22"}`)
+		r.Call(plain)
+		r.Call(secret)
+		h := secret.HTTP
+		switch {
+		case string(plain.HTTP.ResponseBody) != `{"id":1,"status":"pending"}`:
+			t.Errorf("round %d: a plain body became %s", i, plain.HTTP.ResponseBody)
+		case strings.Contains(string(h.ResponseBody), "hunter22"), strings.Contains(h.Query, `password={"i`):
+			t.Errorf("round %d: a secret stayed: %s %s", i, h.ResponseBody, h.Query)
+		case h.RequestHeaders[0].Value != card, h.RequestHeaders[1].Value == card, h.RequestHeaders[2].Value != "application/json":
+			t.Errorf("round %d: headers are %v: an id is none that is redacted, a note is", i, h.RequestHeaders)
+		}
+	}
+}
+
+// TestTails makes sure that no key is told away by the few letters that are looked at.
+func TestTails(t *testing.T) {
+	t.Parallel()
+	r := New([]byte("key"), Options{Keys: []string{"zebra", "Q-U-X"}})
+	for key, kind := range r.keys {
+		if got := r.keyKind([]byte(key)); got != kind {
+			t.Errorf("%s is %q, want %q", key, got, kind)
+		}
+	}
+	for _, s := range keySuffixes {
+		if key := "x_" + s.suffix; r.keyKind([]byte(key)) != s.kind {
+			t.Errorf("%s is %q, want %q", key, r.keyKind([]byte(key)), s.kind)
+		}
+	}
+}
