@@ -41,6 +41,8 @@ var children = map[string]func(file string) error{
 	"graphql":        func(file string) error { return recordTo(file, everyGraphQL(file)) },
 	"tlspostgresql":  func(file string) error { return recordTo(file, encryptedPostgreSQL(file)) },
 	"tls":            func(file string) error { return recordTo(file, everyTLS(file)) },
+	"tlskeychanges":  func(file string) error { return recordTo(file, everyKeyChange(file)) },
+	"tlsclients":     func(file string) error { return recordTo(file, everyClient(file)) },
 	"websocket":      func(file string) error { return recordTo(file, everyWebSocket(file)) },
 	"dns":            func(file string) error { return recordTo(file, everyDNS(file)) },
 	"odd":            func(file string) error { return recordTo(file, everyOdd(file)) },

@@ -8,10 +8,11 @@ import (
 
 // Messages that say more once they can be read (RFC 8446 section 4).
 const (
-	msgHelloRequest   = 0
-	msgEndOfEarlyData = 5
-	msgFinished       = 20
-	msgKeyUpdate      = 24
+	msgHelloRequest        = 0
+	msgEndOfEarlyData      = 5
+	msgEncryptedExtensions = 8
+	msgFinished            = 20
+	msgKeyUpdate           = 24
 )
 
 // epoch is which of the connection's keys one side uses.
@@ -85,6 +86,12 @@ func (p *Parser) decrypt(h protocol.Host, from protocol.Side, s *half, v *protoc
 	if !p.Hello && from == protocol.Client && p.Call != nil && !p.Early && p.known(o) && !p.Sides[protocol.Server].Lost {
 		return 0, true // the server's choice was captured a little later
 	}
+	if from == protocol.Client && p.Early && (p.waitsForAnswer(o, s) || p.Retry && len(v.Data)-at < 5+size) {
+		return 0, true
+	}
+	if from == protocol.Client && p.Early && p.Retry && !p.Hello { // another ClientHello follows in the clear
+		return 5 + size, false
+	}
 	if !p.ready(o, from, s) {
 		return 0, false
 	}
@@ -96,7 +103,9 @@ func (p *Parser) decrypt(h protocol.Host, from protocol.Side, s *half, v *protoc
 	if !ok {
 		return 0, false
 	}
-	p.beyond(h, from, v.At(at))
+	if s.Epoch != epochEarly { // which came before the server's flight
+		p.beyond(h, from, v.At(at))
+	}
 	s.Closed = true
 	p.lost(o, from, s, v.At(at))
 	p.content(h, o, from, s, kind, plain, view(v, at+inside, len(plain), plain))
@@ -265,7 +274,7 @@ func (p *Parser) nextKeys(o protocol.Opener, from protocol.Side, s *half) bool {
 func (p *Parser) content(h protocol.Host, o protocol.Opener, from protocol.Side, s *half, kind byte, plain []byte, v *protocol.View) {
 	switch kind {
 	case recordData:
-		if len(plain) > 0 {
+		if len(plain) > 0 && !(s.Epoch == epochEarly && p.refused()) {
 			o.Plain(from, v, p.About)
 		}
 	case recordHandshake:
@@ -274,18 +283,18 @@ func (p *Parser) content(h protocol.Host, o protocol.Opener, from protocol.Side,
 			h.Undecoded(int64(len(s.Message)), "tls_handshake_limit")
 			s.Message = nil
 		}
-		p.messages(from, s)
+		p.messages(h, from, s)
 	}
 }
 
 // messages follows the handshake inside of its encryption, as far as keys change with it.
-func (p *Parser) messages(from protocol.Side, s *half) {
+func (p *Parser) messages(h protocol.Host, from protocol.Side, s *half) {
 	for len(s.Message) >= 4 {
 		n := int(s.Message[1])<<16 | int(s.Message[2])<<8 | int(s.Message[3])
 		if len(s.Message) < 4+n {
 			return
 		}
-		kind := s.Message[0]
+		kind, body := s.Message[0], s.Message[4:4+n]
 		s.Message = s.Message[4+n:]
 		old := p.About != nil && p.About.Version == tls.VersionTLS12
 		switch {
@@ -293,6 +302,8 @@ func (p *Parser) messages(from protocol.Side, s *half) {
 			p.Sides[0].Dark, p.Sides[1].Dark = true, true
 			return
 		case old:
+		case kind == msgEncryptedExtensions && from == protocol.Server && p.Early:
+			p.answerEarly(h, body)
 		case kind == msgEndOfEarlyData && from == protocol.Client && s.Epoch == epochEarly:
 			s.use(epochHandshake, nil)
 			return

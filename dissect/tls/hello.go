@@ -52,7 +52,7 @@ func (p *Parser) clientHello(h protocol.Host, b []byte, first, last protocol.Mar
 	*t = traffic.TLS{OfferedVersion: version}
 	p.Call.RequestSize = int64(len(b))
 	p.Offered, p.Ticket = bytes.Clone(session), false
-	p.Random, p.Early = bytes.Clone(random), false
+	p.Random, p.Early, p.EarlyAnswer = bytes.Clone(random), false, earlyOpen
 	var id uint16
 	for ciphers.ReadUint16(&id) && len(t.Ciphers) < 256 {
 		if !grease(id) {

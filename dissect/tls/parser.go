@@ -46,6 +46,7 @@ type Parser struct {
 	Random       []byte // of the ClientHello
 	ServerRandom []byte
 	Early        bool         // the client offered early data
+	EarlyAnswer  earlyAnswer  //
 	ETM          bool         // encrypt-then-MAC was agreed on
 	About        *traffic.TLS // what was agreed on, for the calls inside
 }
