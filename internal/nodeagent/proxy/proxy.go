@@ -293,7 +293,7 @@ func readRequest(r io.Reader) (addr string, err error) {
 	}
 	port := strconv.Itoa(int(binary.BigEndian.Uint16(b[size:])))
 	if head[3] == addressName {
-		if size == 0 {
+		if size == 0 || bytes.ContainsAny(b[:size], "[]") { // which no address can be made of
 			return "", errReply(addressNotSupported)
 		}
 		return net.JoinHostPort(string(b[:size]), port), nil
