@@ -34,13 +34,13 @@ type Meta = pcapfile.Header
 
 // RecorderOptions are the settings of a [Recorder]. Zero values mean the defaults.
 type RecorderOptions struct {
-	SegmentSize int64            // a segment ends when it is larger: 64 MiB
-	RingSize    int64            // the oldest ended segments are deleted when all together are larger: 1 GiB
-	Header      func() Meta      // asked at each new segment
+	SegmentSize int64       // a segment ends when it is larger: 64 MiB
+	RingSize    int64       // the oldest ended segments are deleted when all together are larger: 1 GiB
+	Header      func() Meta // asked at each new segment
 	// HeaderOf is asked instead of Header, with the new segment's number and how many packets were written or lost
 	// by this recorder before it: what a reader of segments has not got after a segment went missing is a difference.
 	HeaderOf func(seq, before uint64) Meta
-	Now         func() time.Time // for the times of interface statistics
+	Now      func() time.Time // for the times of interface statistics
 }
 
 // Recorder writes packets into a ring of segments. It is safe for concurrent use.
