@@ -166,11 +166,11 @@ func fromJSON(b []byte, named bool) (ops []traffic.GraphQLOperation, ok bool) {
 	}
 	switch first {
 	case json.Delim('['):
-	default:
-		return nil, false
 	case json.Delim('{'):
 		op, ok := readAsked(d, named)
 		return []traffic.GraphQLOperation{op}, ok
+	default:
+		return nil, false
 	}
 	for d.More() && len(ops) < maxOperations {
 		if t, err := d.Token(); err != nil || t != json.Delim('{') {
