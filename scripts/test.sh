@@ -19,6 +19,9 @@ for pair in DEVLOOP_PCAPS=../shared/pcaps DEVLOOP_KIND=../shared/kind; do
 	if [ -z "${!name:-}" ] && [ -d "$dir" ]; then export "$name=$(cd "$dir" && pwd)"; fi
 done
 
+# A container's ports are on this machine, whatever the library makes of a machine that is a container itself.
+export TESTCONTAINERS_HOST_OVERRIDE=${TESTCONTAINERS_HOST_OVERRIDE:-127.0.0.1}
+
 # Tests on a kind cluster make it with the scripts of DEVLOOP_KIND; without them they skip, and nobody was promised more.
 if [ -z "${DEVLOOP_KIND:-}" ]; then
 	export DEVLOOP_KIND=none
@@ -44,6 +47,5 @@ go test -timeout 25m -run '^TestKind' ./internal/e2e
 # One dependency runs in a container.
 if [ "$(id -u)" = 0 ]; then
 	scripts/dockerd-for-tests.sh start
-	export TESTCONTAINERS_HOST_OVERRIDE=127.0.0.1
 fi
 go test -timeout 15m ./examples/shop
