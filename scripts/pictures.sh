@@ -10,6 +10,7 @@ chmod 755 "$top"
 mkdir "$top/examples"
 cp go.mod go.sum "$top"
 cp -r examples/shop "$top/examples/"
+cp -r keylog "$top/" # the shop imports it
 rm -rf "$top/examples/shop/.devloop"
 CGO_ENABLED=0 go build -o "$top/devloop" ./cmd/devloop
 cd "$top/examples/shop"
