@@ -48,7 +48,13 @@ func TestTCPTshark(t *testing.T) {
 			t.Run(talk+"/"+name, func(t *testing.T) {
 				file := filepath.Join(t.TempDir(), "changed.pcapng")
 				writePackets(t, file, change(original))
-				sum := compareTCP(t, file)
+				var loose int64
+				if strings.HasPrefix(name, "lossy") {
+					// Whether a repeat is called a retransmission or out of order hangs on microseconds of the live capture, and
+					// on what tshark remembers of segments that the damage took away. No stream has been seen to differ by more.
+					loose = 1
+				}
+				sum := compareTCP(t, file, loose)
 				if name == "as it was" && (sum.Retrans == 0 || sum.ZeroWindow == 0 || sum.KeepAlive == 0 || sum.RST == 0 || sum.DupAcks == 0) {
 					t.Errorf("the kernels did not do what is tested: %+v", sum)
 				}
@@ -57,15 +63,15 @@ func TestTCPTshark(t *testing.T) {
 	}
 }
 
-// compareTCP compares each stream of a capture and returns what tshark counted in all.
-func compareTCP(t *testing.T, file string) (sum tcpTruth) {
+// compareTCP compares each stream of a capture, whose counters may differ by loose, and returns what tshark counted in all.
+func compareTCP(t *testing.T, file string, loose int64) (sum tcpTruth) {
 	want := tsharkTCP(t, file)
 	_, conns, err := dissectFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	x := newTCPTally(t)
-	x.known, x.two = nil, nil // those of foreign captures
+	x.known, x.two, x.loose = nil, nil, loose // nil: those of foreign captures
 	x.compare(t, truth{File: filepath.Base(file), TCP: want}, conns)
 	for w := range maps.Values(want) {
 		sum.Retrans, sum.ZeroWindow, sum.KeepAlive = sum.Retrans+w.Retrans, sum.ZeroWindow+w.ZeroWindow, sum.KeepAlive+w.KeepAlive

@@ -46,6 +46,8 @@ func TestTruthTCP(t *testing.T) {
 
 // tcpTally counts streams by figure.
 type tcpTally struct {
+	loose int64 // by how much a counter of a stream may differ; 0 but for captures that were damaged on purpose
+
 	known   map[string]string // reasons, by "file: figure" and "file stream: figure"
 	two     map[string]int    // completeness that two passes of tshark print, by "file stream"
 	scored  map[string][2]int // equal, all
@@ -179,7 +181,7 @@ func (x *tcpTally) count(t *testing.T, file, stream, figure string, want, got in
 		x.right[figure]++
 	}
 	say := t.Logf
-	if why == "" {
+	if off := want - got; why == "" && max(off, -off) > x.loose {
 		say = t.Errorf
 	}
 	say("%s: stream %s: %s is %d, tshark has %d: %s", file, stream, figure, got, want, why)

@@ -32,7 +32,7 @@ fi
 if [ $# -gt 0 ]; then exec go test -timeout 15m -p 2 "$@"; fi
 
 # The end-to-end tests measure services in real time: they run alone.
-go test -timeout 15m -p 2 $(go list ./... | grep -v -e /internal/e2e$ -e /examples/shop$ -e /kindenv/)
+go test -timeout 15m -p 2 $(go list ./... | grep -v -e /internal/e2e$ -e /examples/shop$ -e /kindenv)
 go test -timeout 25m -skip '^TestKind' ./internal/e2e
 
 # A container engine is there for the rest only: elsewhere dependencies are local. One that answers already is used and left
