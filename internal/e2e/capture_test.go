@@ -71,7 +71,8 @@ func TestSnapshotOpensInTshark(t *testing.T) {
 		requests[line]++
 	}
 	calls := map[string]int{}
-	for _, c := range w.calls(it, "http") {
+	// Without the keys, which only a raw export has, tshark sees no calls in TLS; gRPC is its http2.
+	for _, c := range w.calls(it, `http && !grpc && capture_source != "tls_keylog"`) {
 		path := c.Path
 		if c.Query != "" {
 			path += "?" + c.Query

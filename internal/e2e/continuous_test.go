@@ -13,6 +13,7 @@ import (
 	"github.com/devloop-io/devloop/capture/pcapfile"
 	"github.com/devloop-io/devloop/devloop"
 	"github.com/devloop-io/devloop/dissect"
+	"github.com/devloop-io/devloop/dissect/tls"
 	"github.com/devloop-io/devloop/store"
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -40,6 +41,18 @@ func continuous(t *testing.T, st *store.Store, sn *store.Snapshot) *traffic.Diss
 		}
 	}
 	o.Resolve = store.Resolver(sn.Identities)
+	o.Secrets = new(tls.Secrets) // each snapshot keeps those of its connections
+	logs, err := filepath.Glob(filepath.Join(filepath.Dir(sn.Dir()), "*", "secrets.keylog"))
+	if err != nil || len(logs) == 0 {
+		t.Fatalf("no snapshot has the secrets of its TLS connections: %v", err)
+	}
+	for _, path := range logs {
+		lines, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Secrets.Add(lines)
+	}
 	d := dissect.New(o)
 	number := uint64(0)
 	for _, path := range segments {
