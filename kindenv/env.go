@@ -68,6 +68,7 @@ type Env struct {
 	tools    map[string]*tool
 	services map[string]*service
 	watched  map[string]bool // containers, by pod UID and name
+	rolls    bool            // no commands may be run in pods: programs go into images
 	warnings []string
 	closed   bool
 }

@@ -62,7 +62,9 @@ func (l *labelled) number(theirs int) int {
 	if l.now[theirs] < 0 {
 		build := ""
 		if list := l.Source.Interfaces(); theirs < len(list) {
-			build = l.builds[of(&list[theirs])]
+			if build = l.builds[of(&list[theirs])]; build == "" && list[theirs].Workload != nil {
+				build = list[theirs].Workload.Build // of a pod whose image is its build
+			}
 		}
 		l.begin(theirs, build, traffic.Interface{})
 	}

@@ -153,36 +153,31 @@ func (e *Env) start(ctx context.Context, s deploy.Service, b Build) error {
 	if b.Env, err = e.expand(s.Name, b.Env); err != nil {
 		return err
 	}
-	object := e.plan.Workload(s)
-	if !s.Fast {
-		object = deploy.WithImage(object, s, b.Image, b.Env, b.ID)
-	}
-	if _, err := e.deployer.Apply(running, []*unstructured.Unstructured{object}); err != nil {
-		return err
-	}
 	run := &service{build: b, pushed: map[string]bool{}, said: map[string]supervise.Event{}}
 	if s.Fast {
-		p, err := e.program(s, b)
-		if err != nil {
+		if run.program, err = e.program(s, b); err != nil {
 			return err
 		}
-		run.program = p
 	}
 	e.mu.Lock()
 	e.services[s.Name] = run
+	rolls := e.rolls
 	e.mu.Unlock()
-	var pods []corev1.Pod
-	if s.Fast {
-		if pods, err = e.deployer.WaitRunning(running, e.plan, s); err != nil {
-			return err
-		}
-		if err := e.push(running, s, run, pods); err != nil {
-			return err
-		}
+	switch {
+	case !s.Fast:
+		_, err = e.deployer.Apply(running, []*unstructured.Unstructured{deploy.WithImage(e.plan.Workload(s), s, b.Image, b.Env, b.ID)})
+	case rolls:
+		err = e.roll(running, s, run)
+	default:
+		err = e.pushAll(running, s, run)
+	}
+	if err != nil {
+		return err
 	}
 	ready, cancel := context.WithTimeout(ctx, readyBound)
 	defer cancel()
-	if pods, err = e.deployer.WaitReady(ready, e.plan, s); err != nil {
+	pods, err := e.deployer.WaitReady(ready, e.plan, s)
+	if err != nil {
 		return err
 	}
 	if !s.Fast {
@@ -191,6 +186,27 @@ func (e *Env) start(ctx context.Context, s deploy.Service, b Build) error {
 		}
 	}
 	return e.reachable(ready, s)
+}
+
+// pushAll pushes to every pod of a service, or rolls its program out where no commands may be run in pods.
+func (e *Env) pushAll(ctx context.Context, s deploy.Service, run *service) error {
+	if _, err := e.deployer.Apply(ctx, []*unstructured.Unstructured{e.plan.Workload(s)}); err != nil {
+		return err
+	}
+	pods, err := e.deployer.WaitRunning(ctx, e.plan, s)
+	if err != nil {
+		return err
+	}
+	err = e.push(ctx, s, run, pods)
+	var forbidden *fastpath.Forbidden
+	if !errors.As(err, &forbidden) {
+		return err
+	}
+	e.warn("programs go into images and are rolled out, which takes longer than pushing them: %v", forbidden)
+	e.mu.Lock()
+	e.rolls = true
+	e.mu.Unlock()
+	return e.roll(ctx, s, run)
 }
 
 // program is what is pushed of a build.
@@ -455,7 +471,7 @@ func (e *Env) Verify(ctx context.Context) ([]string, error) {
 		e.mu.Lock()
 		run := e.services[name]
 		e.mu.Unlock()
-		if !s.Fast || run == nil {
+		if !s.Fast || run == nil || run.program == nil {
 			continue
 		}
 		pods, err := e.deployer.Pods(ctx, e.plan, s)

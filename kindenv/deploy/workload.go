@@ -72,5 +72,23 @@ func WithImage(o *unstructured.Unstructured, s Service, image string, env map[st
 	return o
 }
 
+// WithProgram is the workload of a service whose program lies in an image instead of being pushed. argv begins with the
+// program.
+func WithProgram(o *unstructured.Unstructured, s Service, image string, argv []string, env map[string]string, build string) *unstructured.Unstructured {
+	o = WithImage(o, s, image, env, build)
+	containers, _, _ := unstructured.NestedSlice(o.Object, "spec", "template", "spec", "containers")
+	for _, c := range containers {
+		if m, ok := c.(map[string]any); ok && m["name"] == s.Container {
+			var command []any
+			for _, word := range argv {
+				command = append(command, word)
+			}
+			m["command"] = command
+		}
+	}
+	_ = unstructured.SetNestedSlice(o.Object, containers, "spec", "template", "spec", "containers")
+	return o
+}
+
 // AnnotationBuild on a pod says which build of a service it is.
 const AnnotationBuild = "devloop.dev/build"

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -83,7 +84,7 @@ func (w *Watcher) ofPod(pod *corev1.Pod, container string) traffic.Workload {
 	if container == "" && len(pod.Spec.Containers) == 1 {
 		container = pod.Spec.Containers[0].Name
 	}
-	t.Build = w.builds[string(pod.UID)+"/"+container]
+	t.Build = cmp.Or(w.builds[string(pod.UID)+"/"+container], pod.Annotations[deploy.AnnotationBuild])
 	return t
 }
 
