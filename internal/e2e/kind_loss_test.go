@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/devloop-io/devloop/internal/testenv"
 	"github.com/devloop-io/devloop/kindenv/cluster"
 	"github.com/devloop-io/devloop/kindenv/clustertest"
 	"github.com/devloop-io/devloop/localenv"
@@ -156,6 +157,7 @@ func (w *echoed) passes(what string) *traffic.Iteration {
 // TestKindKilled kills what watches during an exercise: the snapshot is sealed all the same, the verdict is inconclusive
 // and says why, and the next one is whole again.
 func TestKindKilled(t *testing.T) {
+	testenv.NeedsNight(t)
 	w := inKind(t)
 	first := w.passes("first")
 	w.costs("the agent was killed", w.during(func(ctx context.Context) {
