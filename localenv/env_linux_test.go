@@ -46,7 +46,7 @@ func play(role string) {
 		os.Exit(3)
 	case "idle":
 		fmt.Println("I never listen")
-		select {}
+		forever()
 	case "own":
 		own()
 	case "child": // starts a grandchild that ignores SIGTERM, and serves
@@ -97,7 +97,14 @@ func own() {
 		_, err = e.Start(context.Background(), "payment", testBuild("child", ""))
 	}
 	fmt.Println("owner:", err)
-	select {}
+	forever()
+}
+
+// forever waits to be killed. An empty select would be a deadlock to the runtime in a program that does nothing else.
+func forever() {
+	for {
+		time.Sleep(time.Hour)
+	}
 }
 
 // shop is two services on the same port, and a third party.
