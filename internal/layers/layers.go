@@ -39,7 +39,7 @@ var storeys = [][]string{
 	{"traffic/..."},
 	{"filter/...", "capture/...", "dissect/..."},
 	{"store/..."},
-	{"assertions/...", "kindenv/...", "localenv/..."},
+	{"assertions/...", "query/...", "kindenv/...", "localenv/..."},
 	{"devloop/..."},
 	{"mcp/...", "lsp/...", "dashboard/..."},
 	{"internal/daemon/..."},
