@@ -47,11 +47,13 @@ type Test struct {
 	Number   func(int64) bool // durations and times in nanoseconds
 	Fraction func(float64) bool
 	Flag     func(bool) bool
-	Low      int64   // with Number: no smaller one can pass
-	High     int64   // nor a larger one
-	Needle   string  // no text without it passes; of OpMay what the columns are searched for
-	function string  // CEL's operator or function
-	constant ref.Val // what it compares with; nil where there are several
+	Low      int64    // with Number: no smaller one can pass
+	High     int64    // nor a larger one
+	Range    bool     // with Number: whatever lies between the two passes
+	Texts    []string // with Text: the only ones that pass, where these can be listed
+	Needle   string   // no text without it passes; of OpMay what the columns are searched for
+	function string   // CEL's operator or function
+	constant ref.Val  // what it compares with; nil where there are several
 }
 
 // Lower turns the filter into a predicate. Parts whose fields have no [Source] are OpRest.
@@ -61,6 +63,26 @@ func (f *Filter) Lower() *Predicate {
 	}
 	l := &lowering{now: f.now}
 	return l.lower(f.checked.NativeRep().Expr())
+}
+
+// And narrows a predicate by another.
+func (p *Predicate) And(o *Predicate) *Predicate {
+	both := &Predicate{Op: OpAnd}
+	for _, x := range []*Predicate{o, p} {
+		if x.Op == OpAnd {
+			both.Args = append(both.Args, x.Args...)
+		} else {
+			both.Args = append(both.Args, x)
+		}
+	}
+	return both
+}
+
+// During selects calls that began at or after start and before end, Unix nanoseconds.
+func During(start, end int64) *Predicate {
+	f := table().byName["timestamp"]
+	return &Predicate{Op: OpTest, Test: &Test{Field: f, Source: sources()[f.Name], Low: start, High: end - 1, Range: true,
+		Number: func(v int64) bool { return v >= start && v < end }}}
 }
 
 type lowering struct{ now time.Time }
@@ -305,6 +327,9 @@ func anyOf(f *Field, all []*Test) *Test {
 	}
 	switch {
 	case all[0].Text != nil:
+		for _, x := range all {
+			t.Texts = append(t.Texts, x.Texts...)
+		}
 		t.Text = func(v string) bool { return slices.ContainsFunc(all, func(x *Test) bool { return x.Text(v) }) }
 	case all[0].Number != nil:
 		t.Number = func(v int64) bool { return slices.ContainsFunc(all, func(x *Test) bool { return x.Number(v) }) }
@@ -344,6 +369,8 @@ func compare(f *Field, function string, constant ref.Val) *Test {
 		t.Text = textAgainst(function, constant)
 		if want, ok := constant.(types.String); ok && function == "contains" {
 			t.Needle = string(want)
+		} else if ok && function == operators.Equals {
+			t.Texts = []string{string(want)}
 		}
 	case types.BoolKind:
 		if v, ok := constant.(types.Bool); ok && function == operators.Equals {
@@ -386,6 +413,7 @@ func (t *Test) against(function string, want int64) {
 		return
 	}
 	t.Number = func(v int64) bool { return test(v, want) }
+	t.Range = function != operators.NotEquals && want > math.MinInt64 && want < math.MaxInt64
 	switch function {
 	case operators.Equals:
 		t.Low, t.High = want, want

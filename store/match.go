@@ -18,8 +18,13 @@ import (
 // filters that ask about it; nil says that there are none. It is called by several goroutines at once. Unlike Match it tells of no row
 // for which the filter is in error: such a row is not selected.
 func MatchCalls(ctx context.Context, path string, f *filter.Filter, conn func(id uint64) *traffic.Connection) (*columns.Result, error) {
+	return columns.Select(ctx, path, searchCalls(f, f.Lower(), conn))
+}
+
+// searchCalls looks for the calls that a filter matches, of those that the predicate leaves.
+func searchCalls(f *filter.Filter, p *filter.Predicate, conn func(id uint64) *traffic.Connection) columns.Search {
 	m := &matching{f: f, conn: conn, set: settersFor(f)}
-	return columns.Select(ctx, path, f.Lower(), "raw", m.ask)
+	return columns.Search{Predicate: p, Unless: "raw", Ask: m.ask}
 }
 
 // matching rebuilds the rows that columns cannot judge, with what the filter reads of them.
@@ -27,12 +32,14 @@ type matching struct {
 	f    *filter.Filter
 	conn func(id uint64) *traffic.Connection
 	set  []setter
+
+	during func(start int64) bool // further asked of rows, unless it is nil
 }
 
 func (m *matching) ask(g *columns.Group, open columns.Bits) (columns.Bits, error) {
 	var all []*columns.Column
 	for _, s := range m.set {
-		c, err := g.Column(s.column)
+		c, err := g.ColumnOf(s.column, open)
 		if err != nil {
 			return nil, err
 		}
@@ -40,9 +47,12 @@ func (m *matching) ask(g *columns.Group, open columns.Bits) (columns.Bits, error
 	}
 	found := make(columns.Bits, len(open))
 	for i := range open.All() {
-		call, err := m.call(all, i)
+		call, err := callOf(m.set, all, i)
 		if err != nil {
 			return nil, fmt.Errorf("row %d of a group: %w", i, err)
+		}
+		if m.during != nil && !m.during(call.Start) {
+			continue
 		}
 		row := filter.Row{Call: call}
 		if m.conn != nil {
@@ -55,10 +65,11 @@ func (m *matching) ask(g *columns.Group, open columns.Bits) (columns.Bits, error
 	return found, nil
 }
 
-func (m *matching) call(all []*columns.Column, i int) (*traffic.Call, error) {
+// callOf rebuilds row i from some of its columns.
+func callOf(set []setter, all []*columns.Column, i int) (*traffic.Call, error) {
 	var row callRow
 	v := reflect.ValueOf(&row).Elem()
-	for k, s := range m.set {
+	for k, s := range set {
 		field := v.FieldByIndex(s.index)
 		switch field.Kind() {
 		case reflect.String:

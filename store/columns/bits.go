@@ -29,6 +29,8 @@ func (b Bits) Has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
 // Set puts row i into the set.
 func (b Bits) Set(i int) { b[i/64] |= 1 << (i % 64) }
 
+func (b Bits) clear(i int) { b[i/64] &^= 1 << (i % 64) }
+
 // Count is the number of rows.
 func (b Bits) Count() int {
 	n := 0
@@ -59,6 +61,33 @@ func (b Bits) All() iter.Seq[int] {
 			}
 		}
 	}
+}
+
+// within reports whether another set has all rows of this one.
+func (b Bits) within(o Bits) bool {
+	for i, w := range b {
+		if w&^o[i] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// any reports whether there is a row from low on and before high.
+func (b Bits) any(low, high int) bool {
+	for i := low / 64; i < len(b) && i*64 < high; i++ {
+		w := b[i]
+		if i*64 < low {
+			w &= ^uint64(0) << (low - i*64)
+		}
+		if high < i*64+64 {
+			w &= 1<<(high-i*64) - 1
+		}
+		if w != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (b Bits) clone() Bits { return append(Bits(nil), b...) }

@@ -13,6 +13,7 @@ import (
 // Column is one column of a row group, as it lies in the file: where it has a dictionary, values are numbers into it.
 type Column struct {
 	Kind  parquet.Kind
+	rows  Bits // that were asked for: pages without any are left out; nil for all
 	parts []part
 }
 
@@ -31,33 +32,87 @@ type part struct {
 	flags   []byte // bit by bit
 }
 
-// readColumn reads a column of a row group whole. Its memory is given back with release.
-func readColumn(chunk parquet.ColumnChunk, rows int) (*Column, error) {
+// readColumn reads a column of a row group: whole, or the pages that hold some of the rows. Its memory is given back with release.
+func readColumn(chunk parquet.ColumnChunk, n int, rows Bits) (*Column, error) {
+	c := &Column{Kind: chunk.Type().Kind(), rows: rows}
+	if rows != nil {
+		file, ok := chunk.(*parquet.FileColumnChunk)
+		if !ok {
+			return nil, errors.New("the column is not of a file")
+		}
+		index, err := file.OffsetIndex()
+		if err != nil && !errors.Is(err, parquet.ErrMissingOffsetIndex) {
+			return nil, err
+		}
+		if err == nil {
+			return c, c.readSome(chunk, n, index)
+		}
+		c.rows = nil
+	}
+	return c, c.readAll(chunk, n)
+}
+
+func (c *Column) readAll(chunk parquet.ColumnChunk, n int) error {
 	pages := chunk.Pages()
 	defer pages.Close()
-	c := &Column{Kind: chunk.Type().Kind()}
 	var dict []string
 	for at := 0; ; {
-		page, err := pages.ReadPage()
+		err := c.readPage(pages, &at, &dict)
 		if errors.Is(err, io.EOF) {
-			if at != rows {
-				c.release()
-				return nil, fmt.Errorf("a column has %d values for %d rows", at, rows)
+			if at != n {
+				err = fmt.Errorf("a column has %d values for %d rows", at, n)
+			} else {
+				err = nil
 			}
-			return c, nil
+		} else if err == nil {
+			continue
 		}
 		if err != nil {
 			c.release()
-			return nil, err
 		}
-		p := part{page: page, start: at, n: int(page.NumValues())}
-		c.parts = append(c.parts, p)
-		if err := c.parts[len(c.parts)-1].decode(c.Kind, &dict); err != nil {
-			c.release()
-			return nil, err
-		}
-		at += p.n
+		return err
 	}
+}
+
+// readSome reads the pages that hold rows which are asked for.
+func (c *Column) readSome(chunk parquet.ColumnChunk, n int, index parquet.OffsetIndex) error {
+	pages := chunk.Pages()
+	defer pages.Close()
+	var dict []string
+	for i := range index.NumPages() {
+		first, next := int(index.FirstRowIndex(i)), n
+		if i+1 < index.NumPages() {
+			next = int(index.FirstRowIndex(i + 1))
+		}
+		if !c.rows.any(first, next) {
+			continue
+		}
+		err := pages.SeekToRow(int64(first))
+		if err == nil {
+			at := first
+			err = c.readPage(pages, &at, &dict)
+			if err == nil && at != next {
+				err = fmt.Errorf("a page ends at row %d, and its index says %d", at, next)
+			}
+		}
+		if err != nil {
+			c.release()
+			return err
+		}
+	}
+	return nil
+}
+
+// readPage reads the page that begins at row at, and moves at behind it.
+func (c *Column) readPage(pages parquet.Pages, at *int, dict *[]string) error {
+	page, err := pages.ReadPage()
+	if err != nil {
+		return err
+	}
+	c.parts = append(c.parts, part{page: page, start: *at, n: int(page.NumValues())})
+	p := &c.parts[len(c.parts)-1]
+	*at += p.n
+	return p.decode(c.Kind, dict)
 }
 
 // decode looks at the values of a page without copying them.
@@ -72,8 +127,9 @@ func (p *part) decode(kind parquet.Kind, dict *[]string) error {
 		if *dict == nil {
 			values, offsets := values(d)
 			*dict = make([]string, d.Len())
+			text := string(values) // one piece of memory for all
 			for i := range *dict {
-				(*dict)[i] = string(values[offsets[i]:offsets[i+1]])
+				(*dict)[i] = text[offsets[i]:offsets[i+1]]
 			}
 		}
 		p.dict, p.codes = *dict, data.Int32()
@@ -194,6 +250,17 @@ func (c *Column) whereText(sel, out Bits, needle []byte, test func([]byte) bool,
 	out.and(sel)
 }
 
+// whereFilled are the rows of sel whose text is not empty.
+func (c *Column) whereFilled(sel, out Bits) {
+	for k := range c.parts {
+		if p := &c.parts[k]; p.dict == nil && len(p.data) == 0 {
+			continue
+		}
+		c.whereText(sel, out, nil, func(b []byte) bool { return len(b) > 0 }, func(v string) bool { return v != "" })
+		return
+	}
+}
+
 func (c *Column) whereNumber(sel, out Bits, test func(int64) bool) {
 	for k := range c.parts {
 		p := &c.parts[k]
@@ -204,6 +271,28 @@ func (c *Column) whereNumber(sel, out Bits, test func(int64) bool) {
 		}
 		for i, v := range p.large {
 			if test(v) {
+				out.Set(p.start + i)
+			}
+		}
+	}
+	out.and(sel)
+}
+
+// whereBetween are the rows of sel whose number lies between two bounds, both included.
+func (c *Column) whereBetween(sel, out Bits, low, high int64) {
+	if low > high {
+		return
+	}
+	span := uint64(high) - uint64(low)
+	for k := range c.parts {
+		p := &c.parts[k]
+		for i, v := range p.small {
+			if uint64(int64(v))-uint64(low) <= span {
+				out.Set(p.start + i)
+			}
+		}
+		for i, v := range p.large {
+			if uint64(v)-uint64(low) <= span {
 				out.Set(p.start + i)
 			}
 		}

@@ -13,31 +13,49 @@ import (
 
 // Group is a row group at work. It belongs to one goroutine.
 type Group struct {
+	First  int64 // number of its first row in the file
 	Rows   int
 	chunks []parquet.ColumnChunk
 	number map[string]int // of a column, by its name
 	cache  map[string]*Column
+	spent  []*Column // that were read once more, for other rows
 }
 
 // Column returns a column of the group, which stays readable until the group is done with.
-func (g *Group) Column(name string) (*Column, error) {
-	if c := g.cache[name]; c != nil {
-		return c, nil
+func (g *Group) Column(name string) (*Column, error) { return g.ColumnOf(name, nil) }
+
+// ColumnOf returns a column of which only some rows are asked for, nil for all: pages without any of them are not read.
+func (g *Group) ColumnOf(name string, rows Bits) (*Column, error) {
+	old := g.cache[name]
+	if old != nil && (old.rows == nil || rows != nil && rows.within(old.rows)) {
+		return old, nil
 	}
 	i, ok := g.number[name]
 	if !ok {
 		return nil, fmt.Errorf("the file has no column %s: it was written by another version; dissect the snapshot again", name)
 	}
-	c, err := readColumn(g.chunks[i], g.Rows)
+	if rows != nil && rows.Count()*sparse > g.Rows {
+		rows = nil
+	}
+	c, err := readColumn(g.chunks[i], g.Rows, rows)
 	if err != nil {
 		return nil, fmt.Errorf("read column %s: %w", name, err)
+	}
+	if old != nil {
+		g.spent = append(g.spent, old)
 	}
 	g.cache[name] = c
 	return c, nil
 }
 
+// sparse rows are at most every so manieth: for these it is worth to leave pages out.
+const sparse = 64
+
 func (g *Group) release() {
 	for _, c := range g.cache {
+		c.release()
+	}
+	for _, c := range g.spent {
 		c.release()
 	}
 }
@@ -95,6 +113,9 @@ func (g *Group) test(t *filter.Test, sel Bits) (Bits, error) {
 	if !usual && t.Number != nil && t.Source.Number == nil && len(t.Source.Columns) > 0 && g.outside(t.Source.Columns[0], t.Low, t.High) {
 		return newBits(g.Rows), nil
 	}
+	if !usual && len(t.Texts) > 0 && t.Source.Text == nil && len(t.Source.Columns) == 1 && g.lacks(t.Source.Columns[0], t.Texts) {
+		return newBits(g.Rows), nil
+	}
 	have, err := g.when(t.Source, sel)
 	if err != nil {
 		return nil, err
@@ -138,7 +159,7 @@ func (g *Group) when(s *filter.Source, sel Bits) (Bits, error) {
 		if have.Empty() {
 			break
 		}
-		column, err := g.Column(c.Column)
+		column, err := g.ColumnOf(c.Column, have)
 		if err != nil {
 			return nil, err
 		}
@@ -167,7 +188,7 @@ func (g *Group) values(t *filter.Test, sel Bits) (Bits, error) {
 	out := newBits(g.Rows)
 	var all []*Column
 	for _, name := range s.Columns {
-		c, err := g.Column(name)
+		c, err := g.ColumnOf(name, sel)
 		if err != nil {
 			return nil, err
 		}
@@ -189,6 +210,8 @@ func (g *Group) values(t *filter.Test, sel Bits) (Bits, error) {
 				out.Set(i)
 			}
 		}
+	case t.Number != nil && t.Range:
+		all[0].whereBetween(sel, out, t.Low, t.High)
 	case t.Number != nil:
 		all[0].whereNumber(sel, out, t.Number)
 	case t.Fraction != nil && s.Divide != 0:
@@ -242,7 +265,7 @@ func (g *Group) inside(t *filter.Test, sel Bits) (Bits, error) {
 		if left.Empty() {
 			break
 		}
-		c, err := g.Column(name)
+		c, err := g.ColumnOf(name, left)
 		if err != nil {
 			return nil, err
 		}
@@ -261,19 +284,48 @@ func (g *Group) inside(t *filter.Test, sel Bits) (Bits, error) {
 
 // outside reports whether the bounds that the file gives for a number column of the group lie outside of those that pass.
 func (g *Group) outside(name string, low, high int64) bool {
-	i, ok := g.number[name]
-	if !ok {
-		return false
-	}
-	chunk, ok := g.chunks[i].(*parquet.FileColumnChunk)
-	if !ok {
-		return false
+	smallest, largest, ok := g.bounds(name)
+	return ok && (largest < low || smallest > high)
+}
+
+// bounds are those that the file gives for a number column.
+func (g *Group) bounds(name string) (low, high int64, ok bool) {
+	chunk := g.chunk(name)
+	if chunk == nil || chunk.Type().Kind() != parquet.Int32 && chunk.Type().Kind() != parquet.Int64 {
+		return 0, 0, false
 	}
 	smallest, largest, ok := chunk.Bounds()
 	if !ok || smallest.IsNull() || largest.IsNull() {
+		return 0, 0, false
+	}
+	return number(smallest), number(largest), true
+}
+
+func (g *Group) chunk(name string) *parquet.FileColumnChunk {
+	i, ok := g.number[name]
+	if !ok {
+		return nil
+	}
+	chunk, _ := g.chunks[i].(*parquet.FileColumnChunk)
+	return chunk
+}
+
+// lacks reports whether the column's Bloom filter, where it has one, says that no row holds any of the texts.
+func (g *Group) lacks(name string, texts []string) bool {
+	chunk := g.chunk(name)
+	if chunk == nil {
 		return false
 	}
-	return number(largest) < low || number(smallest) > high
+	bloom := chunk.BloomFilter()
+	if bloom == nil {
+		return false
+	}
+	for _, text := range texts {
+		if may, err := bloom.Check(parquet.ByteArrayValue([]byte(text))); err != nil || may {
+			return false
+		}
+	}
+	return true
 }
 
 func number(v parquet.Value) int64 {

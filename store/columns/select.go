@@ -4,13 +4,10 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
-
-	"github.com/parquet-go/parquet-go"
 
 	"github.com/devloop-io/devloop/filter"
 )
@@ -20,6 +17,7 @@ type Result struct {
 	Columns []string // that were read, in alphabetical order
 	Total   int64    // rows of the file
 	Asked   int64    // rows that were asked one by one
+	Partial bool     // not all row groups were searched: enough rows were found before
 	groups  []result
 }
 
@@ -28,6 +26,7 @@ type result struct {
 	rows    Bits
 	asked   int
 	columns []string
+	done    bool
 }
 
 // Count is how many rows match.
@@ -55,106 +54,162 @@ func (r *Result) Rows() iter.Seq[int64] {
 // Ask tells which of the rows match, of those that the predicate leaves open.
 type Ask func(g *Group, open Bits) (Bits, error)
 
-// Select finds the rows of a file that a predicate selects. Rows whose column unless is not empty are not judged by their columns:
-// they are all asked. Ask is called by several goroutines at once, each with a group of its own.
-func Select(ctx context.Context, path string, p *filter.Predicate, unless string, ask Ask) (*Result, error) {
-	r, err := selectRows(ctx, path, p, unless, ask)
+// Search says which rows are looked for.
+type Search struct {
+	Predicate *filter.Predicate
+	Unless    string // rows whose column of this name is not empty are not judged by their columns: they are all asked
+	Ask       Ask    // called by several goroutines at once, each with a group of its own
+	From, To  int64  // only rows from this number on, and before that one unless it is 0
+}
+
+// Select finds the rows of a file.
+func Select(ctx context.Context, path string, s Search) (*Result, error) {
+	f, err := Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("search the columns of %s: %w", filepath.Base(path), err)
 	}
-	return r, nil
+	r, err := f.Select(ctx, s, f.InOrder(), 0)
+	if shut := f.Close(); err == nil {
+		err = shut
+	}
+	return r, err
 }
 
-// readBuffer is how much of a column is read at a time.
-const readBuffer = 64 << 10
+// InOrder are the numbers of all row groups.
+func (f *File) InOrder() []int {
+	all := make([]int, f.Groups())
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
 
-func selectRows(ctx context.Context, path string, p *filter.Predicate, unless string, ask Ask) (*Result, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+// Select finds the rows of some row groups, which it searches in the order given, until enough are found; 0 is all.
+func (f *File) Select(ctx context.Context, s Search, groups []int, enough int) (*Result, error) {
+	r := &Result{Total: f.Rows(), groups: make([]result, f.Groups())}
+	for i := range r.groups {
+		r.groups[i].first = f.First(i)
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	file, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(readBuffer))
-	if err != nil {
-		return nil, err
-	}
-	number := map[string]int{}
-	for i, path := range file.Schema().Columns() {
-		number[path[0]] = i
-	}
-	r := &Result{Total: file.NumRows()}
-	groups := file.RowGroups()
-	r.groups = make([]result, len(groups))
-	first := int64(0)
-	for i, g := range groups {
-		r.groups[i].first = first
-		first += g.NumRows()
-	}
-	err = inParallel(ctx, len(groups), func(i int) error {
-		g := &Group{Rows: int(groups[i].NumRows()), chunks: groups[i].ColumnChunks(), number: number, cache: map[string]*Column{}}
-		defer g.release()
-		return g.run(p, unless, ask, &r.groups[i])
+	var mu sync.Mutex
+	found, next := 0, 0 // in the groups before the next that is not done
+	err := f.Each(ctx, groups, func(_ int, g *Group, i int) (bool, error) {
+		rows, asked, err := g.Judge(s)
+		if err != nil {
+			return false, err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		r.groups[i] = result{first: g.First, rows: rows, asked: asked, columns: g.Read(), done: true}
+		for next < len(groups) && r.groups[groups[next]].done {
+			found += r.groups[groups[next]].rows.Count()
+			next++
+		}
+		return enough == 0 || found < enough, nil
 	})
 	for i := range r.groups {
 		r.Asked += int64(r.groups[i].asked)
 		r.Columns = append(r.Columns, r.groups[i].columns...)
+	}
+	for _, i := range groups {
+		r.Partial = r.Partial || !r.groups[i].done
 	}
 	slices.Sort(r.Columns)
 	r.Columns = slices.Compact(r.Columns)
 	return r, err
 }
 
-// run judges one row group.
-func (g *Group) run(p *filter.Predicate, unless string, ask Ask, r *result) error {
+// Judge finds the rows of a group, and tells of how many it had to ask.
+func (g *Group) Judge(s Search) (rows Bits, asked int, err error) {
 	sel, open := full(g.Rows), newBits(g.Rows)
-	c, err := g.Column(unless)
-	if err != nil {
-		return err
-	}
-	c.whereText(sel, open, nil, func(b []byte) bool { return len(b) > 0 }, func(v string) bool { return v != "" })
-	sure, possible, err := g.evaluate(p, sel.without(open))
-	if err != nil {
-		return err
-	}
-	r.rows = sure
-	if open.Or(possible.without(sure)); !open.Empty() {
-		r.asked = open.Count()
-		found, err := ask(g, open)
-		if err != nil {
-			return err
+	if s.From > g.First || s.To > 0 && s.To < g.First+int64(g.Rows) {
+		for i := range g.Rows {
+			if at := g.First + int64(i); at < s.From || s.To > 0 && at >= s.To {
+				sel.clear(i)
+			}
 		}
-		r.rows.Or(found)
 	}
+	c, err := g.Column(s.Unless)
+	if err != nil {
+		return nil, 0, err
+	}
+	c.whereFilled(sel, open)
+	sure, possible, err := g.evaluate(s.Predicate, sel.without(open))
+	if err != nil {
+		return nil, 0, err
+	}
+	if open.Or(possible.without(sure)); !open.Empty() {
+		asked = open.Count()
+		found, err := s.Ask(g, open)
+		if err != nil {
+			return nil, 0, err
+		}
+		sure.Or(found)
+	}
+	return sure, asked, nil
+}
+
+// Read are the columns of the group that were read so far.
+func (g *Group) Read() []string {
+	var all []string
 	for name := range g.cache {
-		r.columns = append(r.columns, name)
+		all = append(all, name)
+	}
+	return all
+}
+
+// Workers is how many goroutines work at once, each on a group of its own.
+func Workers() int { return runtime.GOMAXPROCS(0) }
+
+// Each calls do with row groups, in the order given, on all processors, until one fails or says that there is no more to do. Worker
+// numbers the goroutine, from 0.
+func (f *File) Each(ctx context.Context, groups []int, do func(worker int, g *Group, number int) (more bool, err error)) error {
+	err := inParallel(ctx, len(groups), func(worker, i int) (bool, error) {
+		g := f.group(groups[i])
+		defer g.release()
+		return do(worker, g, groups[i])
+	})
+	if err != nil {
+		return fmt.Errorf("search the columns of %s: %w", filepath.Base(f.meta.path), err)
 	}
 	return nil
 }
 
-// inParallel calls do with 0 to n-1, on all processors, until one fails.
-func inParallel(ctx context.Context, n int, do func(int) error) error {
+// inParallel calls do with 0 to n-1, on all processors, until one fails or wants no more.
+func inParallel(ctx context.Context, n int, do func(worker, i int) (bool, error)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	next := make(chan int)
+	enough := make(chan struct{})
+	var once sync.Once
 	var workers sync.WaitGroup
-	for range min(n, runtime.GOMAXPROCS(0)) {
+	for worker := range min(n, Workers()) {
 		workers.Go(func() {
 			for i := range next {
-				if err := do(i); err != nil {
+				more, err := do(worker, i)
+				if err != nil {
 					cancel(err)
+				}
+				if !more {
+					once.Do(func() { close(enough) })
 				}
 			}
 		})
 	}
+loop:
 	for i := range n {
 		if ctx.Err() != nil {
 			break
 		}
-		next <- i
+		select {
+		case <-enough:
+			break loop
+		default:
+		}
+		select {
+		case next <- i:
+		case <-enough:
+			break loop
+		}
 	}
 	close(next)
 	workers.Wait()

@@ -1,0 +1,271 @@
+package columns
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/devloop-io/devloop/filter"
+)
+
+// Classes sorts rows of a group by what some columns hold: rows of one class hold the same.
+type Classes struct {
+	Of    []uint32 // the class of each row that is sorted; of others nothing
+	First []int    // of each class the first row
+	sel   Bits
+	whole bool // sel is all rows
+	codes []uint32
+	table []uint32
+}
+
+// Sort begins with all rows of sel in one class.
+func (g *Group) Sort(sel Bits) *Classes {
+	c := &Classes{Of: make([]uint32, g.Rows), sel: sel, whole: sel.Count() == g.Rows}
+	for i := range sel.All() {
+		c.First = append(c.First, i)
+		break
+	}
+	return c
+}
+
+// maxDense is the largest table with a place for each class and each value; beyond it they are looked up.
+const maxDense = 1 << 18
+
+// By splits the classes by a column. Rows outside of only, where it is given, keep their class.
+func (c *Classes) By(g *Group, name string, only Bits) error {
+	if len(c.First) == 0 {
+		return nil
+	}
+	column, err := g.ColumnOf(name, c.sel)
+	if err != nil {
+		return err
+	}
+	if len(c.codes) < g.Rows {
+		c.codes = make([]uint32, g.Rows)
+	}
+	n := column.codes(c.codes, c.sel)
+	if n <= 1 {
+		return nil
+	}
+	old := len(c.First)
+	if only != nil { // a class can have rows that are split and rows that are not: the latter are as if of one more value.
+		for i := range g.Rows {
+			if !only.Has(i) {
+				c.codes[i] = uint32(n)
+			}
+		}
+		n++
+	}
+	if old*n <= maxDense {
+		c.dense(column, n, old)
+	} else {
+		c.hashed(column, n)
+	}
+	return nil
+}
+
+func (c *Classes) dense(column *Column, n, old int) {
+	if cap(c.table) < old*n {
+		c.table = make([]uint32, old*n)
+	}
+	table := c.table[:old*n]
+	clear(table)
+	c.First = c.First[:0]
+	for k := range column.parts {
+		p := &column.parts[k]
+		for i := p.start; i < p.start+p.n; i++ {
+			if !c.whole && !c.sel.Has(i) {
+				continue
+			}
+			slot := &table[int(c.Of[i])*n+int(c.codes[i])]
+			if *slot == 0 {
+				c.First = append(c.First, i)
+				*slot = uint32(len(c.First))
+			}
+			c.Of[i] = *slot - 1
+		}
+	}
+}
+
+// hashed is dense with a hash table: open addressing, twice as large as there can be entries.
+func (c *Classes) hashed(column *Column, n int) {
+	size := 1
+	for size < 2*len(c.Of) {
+		size *= 2
+	}
+	keys, values := make([]uint64, size), make([]uint32, size)
+	c.First = c.First[:0]
+	for k := range column.parts {
+		p := &column.parts[k]
+		for i := p.start; i < p.start+p.n; i++ {
+			if !c.whole && !c.sel.Has(i) {
+				continue
+			}
+			key := uint64(c.Of[i])*uint64(n) + uint64(c.codes[i]) + 1
+			at := int(key*0x9e3779b97f4a7c15>>32) & (size - 1)
+			for keys[at] != 0 && keys[at] != key {
+				at = (at + 1) & (size - 1)
+			}
+			if keys[at] == 0 {
+				c.First = append(c.First, i)
+				keys[at], values[at] = key, uint32(len(c.First)-1)
+			}
+			c.Of[i] = values[at]
+		}
+	}
+}
+
+// codes gives each value of the rows of sel a number, and returns how many numbers there are.
+func (c *Column) codes(out []uint32, sel Bits) int {
+	switch c.Kind {
+	case parquet.Boolean:
+		for k := range c.parts {
+			p := &c.parts[k]
+			for i := range p.n {
+				out[p.start+i] = uint32(p.flags[i/8]>>(i%8)) & 1
+			}
+		}
+		return 2
+	case parquet.Int32, parquet.Int64:
+		return c.numberCodes(out, sel)
+	}
+	return c.textCodes(out, sel)
+}
+
+// maxSpan is between the smallest and the largest number of a column that are numbered by their difference.
+const maxSpan = 1 << 12
+
+func (c *Column) numberCodes(out []uint32, sel Bits) int {
+	low, high := int64(math.MaxInt64), int64(math.MinInt64)
+	for k := range c.parts {
+		p := &c.parts[k]
+		for _, v := range p.small {
+			low, high = min(low, int64(v)), max(high, int64(v))
+		}
+		for _, v := range p.large {
+			low, high = min(low, v), max(high, v)
+		}
+	}
+	if low > high {
+		return 0
+	}
+	if uint64(high)-uint64(low) < maxSpan {
+		for k := range c.parts {
+			p := &c.parts[k]
+			for i := range p.n {
+				out[p.start+i] = uint32(p.number(i) - low)
+			}
+		}
+		return int(high-low) + 1
+	}
+	known := map[int64]uint32{}
+	for k := range c.parts {
+		p := &c.parts[k]
+		for i := range p.n {
+			if !sel.Has(p.start + i) {
+				continue
+			}
+			v := p.number(i)
+			code, ok := known[v]
+			if !ok {
+				code = uint32(len(known))
+				known[v] = code
+			}
+			out[p.start+i] = code
+		}
+	}
+	return len(known)
+}
+
+func (c *Column) textCodes(out []uint32, sel Bits) int {
+	var dict []string
+	plain, empty := false, true
+	for k := range c.parts {
+		p := &c.parts[k]
+		if p.dict != nil {
+			dict = p.dict
+		} else {
+			plain = plain || p.n > 0
+			empty = empty && len(p.data) == 0
+		}
+	}
+	if plain && empty && dict == nil {
+		clear(out)
+		return 1
+	}
+	for k := range c.parts {
+		p := &c.parts[k]
+		for i, code := range p.codes {
+			out[p.start+i] = uint32(code)
+		}
+	}
+	if !plain {
+		return len(dict)
+	}
+	known := make(map[string]uint32, len(dict))
+	for i, v := range dict {
+		known[v] = uint32(i)
+	}
+	for k := range c.parts {
+		p := &c.parts[k]
+		if p.dict != nil {
+			continue
+		}
+		for i := range p.n {
+			if !sel.Has(p.start + i) {
+				continue
+			}
+			code, ok := known[string(p.text(i))]
+			if !ok {
+				code = uint32(len(known))
+				known[string(p.text(i))] = code
+			}
+			out[p.start+i] = code
+		}
+	}
+	return len(known)
+}
+
+// Where are the rows of sel for which all conditions hold.
+func (g *Group) Where(conditions []filter.Condition, sel Bits) (Bits, error) {
+	return g.when(&filter.Source{When: conditions}, sel)
+}
+
+// Append adds row i of the column to a key: equal rows add the same, and no two values can be taken for one.
+func (c *Column) Append(key []byte, i int) []byte {
+	switch c.Kind {
+	case parquet.Boolean:
+		if c.Flag(i) {
+			return append(key, 1)
+		}
+		return append(key, 0)
+	case parquet.Int32, parquet.Int64:
+		return binary.AppendVarint(key, c.Number(i))
+	case parquet.Double:
+		return binary.LittleEndian.AppendUint64(key, math.Float64bits(c.Fraction(i)))
+	}
+	p, i := c.at(i)
+	if p.dict != nil {
+		v := p.dict[p.codes[i]]
+		return append(binary.AppendUvarint(key, uint64(len(v))), v...)
+	}
+	v := p.text(i)
+	return append(binary.AppendUvarint(key, uint64(len(v))), v...)
+}
+
+// Numbers copies a number column to out, row by row, and returns it.
+func (c *Column) Numbers(out []int64, rows int) []int64 {
+	if cap(out) < rows {
+		out = make([]int64, rows)
+	}
+	out = out[:rows]
+	for k := range c.parts {
+		p := &c.parts[k]
+		for i, v := range p.small {
+			out[p.start+i] = int64(v)
+		}
+		copy(out[p.start:], p.large)
+	}
+	return out
+}

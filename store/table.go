@@ -1,0 +1,332 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/devloop-io/devloop/filter"
+	"github.com/devloop-io/devloop/store/columns"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// CallTable is an open file of calls that [WriteCalls] wrote.
+type CallTable struct{ file *columns.File }
+
+// OpenCalls opens a file of calls.
+func OpenCalls(path string) (*CallTable, error) {
+	f, err := columns.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open stored calls: %w", err)
+	}
+	return &CallTable{f}, nil
+}
+
+// Close gives the file back.
+func (t *CallTable) Close() error { return t.file.Close() }
+
+// Rows is how many calls there are.
+func (t *CallTable) Rows() int64 { return t.file.Rows() }
+
+// CallSearch says which calls are looked for.
+type CallSearch struct {
+	Filter     *filter.Filter
+	Start, End int64                                  // of when they begin, Unix nanoseconds, End not included; 0 is without bound
+	Conn       func(id uint64) *traffic.Connection    // as in [MatchCalls]
+	Before     int64                                  // only rows with smaller numbers, unless it is 0
+	After      int64                                  // only rows with this number and larger ones
+	Order      func(groups []int, f *CallTable) []int // which row groups to search, and in which order; all from the first by default
+}
+
+// during is the window, from the first nanosecond to the last where it has no bound.
+func (s *CallSearch) during() (start, end int64, bounded bool) {
+	start, end = s.Start, s.End
+	if end == 0 {
+		end = math.MaxInt64
+	}
+	return start, end, s.Start != 0 || s.End != 0
+}
+
+// search is the search by columns, and by rows where columns cannot tell.
+func (s *CallSearch) search() columns.Search {
+	p := s.Filter.Lower()
+	start, end, bounded := s.during()
+	if bounded {
+		p = p.And(filter.During(start, end))
+	}
+	found := searchCalls(s.Filter, p, s.Conn)
+	if bounded {
+		found.Ask = (&matching{f: s.Filter, conn: s.Conn, set: withColumn(settersFor(s.Filter), "start_ns"), during: func(at int64) bool { return at >= start && at < end }}).ask
+	}
+	return found
+}
+
+func withColumn(set []setter, name string) []setter {
+	if slices.ContainsFunc(set, func(s setter) bool { return s.column == name }) {
+		return set
+	}
+	for _, s := range callColumns() {
+		if s.column == name {
+			set = append(slices.Clone(set), s)
+		}
+	}
+	return set
+}
+
+// groups are the row groups that can have rows of the search. Those outside of the window are left out by their bounds.
+func (s *CallSearch) groups(t *CallTable) []int {
+	start, end, bounded := s.during()
+	var all []int
+	for i := range t.file.Groups() {
+		first, next := t.file.First(i), t.Rows()
+		if i+1 < t.file.Groups() {
+			next = t.file.First(i + 1)
+		}
+		if low, high, ok := t.file.Bounds(i, "start_ns"); ok && bounded && (high < start || low >= end) {
+			continue
+		}
+		if s.Before > 0 && first >= s.Before || next <= s.After {
+			continue
+		}
+		all = append(all, i)
+	}
+	if s.Order != nil {
+		all = s.Order(all, t)
+	}
+	return all
+}
+
+// Newest orders row groups from the last to the first.
+func Newest(groups []int, _ *CallTable) []int {
+	slices.Reverse(groups)
+	return groups
+}
+
+// Ordered reports whether calls stand in the order in which they began, as far as row groups tell.
+func (t *CallTable) Ordered() bool {
+	last := int64(math.MinInt64)
+	for i := range t.file.Groups() {
+		low, high, ok := t.file.Bounds(i, "start_ns")
+		if !ok || low < last {
+			return false
+		}
+		last = high
+	}
+	return true
+}
+
+// Find finds calls, in the order of row groups that the search gives, until enough are found; 0 is all.
+func (t *CallTable) Find(ctx context.Context, s CallSearch, enough int) (*columns.Result, error) {
+	return t.file.Select(ctx, s.limited(s.search()), s.groups(t), enough)
+}
+
+// limited leaves out rows that are not between After and Before: they are not judged, so nothing of them is counted.
+func (s *CallSearch) limited(c columns.Search) columns.Search {
+	if s.Before > 0 || s.After > 0 {
+		before := s.Before
+		if before == 0 {
+			before = math.MaxInt64
+		}
+		c.From, c.To = s.After, before
+	}
+	return c
+}
+
+// Calls reads calls by their numbers, which ascend. Of the columns it reads those given, all by default; the rest of a call is then
+// empty.
+func (t *CallTable) Calls(ctx context.Context, rows []int64, names []string) ([]*traffic.Call, error) {
+	set := callColumns()
+	if names != nil {
+		set = slices.DeleteFunc(slices.Clone(set), func(s setter) bool { return s.column != "raw" && !slices.Contains(names, s.column) })
+	}
+	calls := make([]*traffic.Call, len(rows))
+	type share struct{ from, to int }
+	shares := map[int]share{}
+	var groups []int
+	for i, row := range rows {
+		g := t.file.Locate(row)
+		s, ok := shares[g]
+		if !ok {
+			s.from = i
+			groups = append(groups, g)
+		}
+		s.to = i + 1
+		shares[g] = s
+	}
+	err := t.file.Each(ctx, groups, func(_ int, g *columns.Group, number int) (bool, error) {
+		s := shares[number]
+		wanted := make(columns.Bits, (g.Rows+63)/64)
+		for _, row := range rows[s.from:s.to] {
+			wanted.Set(int(row - g.First))
+		}
+		var all []*columns.Column
+		for _, c := range set {
+			column, err := g.ColumnOf(c.column, wanted)
+			if err != nil {
+				return false, err
+			}
+			all = append(all, column)
+		}
+		for i := s.from; i < s.to; i++ {
+			c, err := callOf(set, all, int(rows[i]-g.First))
+			if err != nil {
+				return false, fmt.Errorf("row %d: %w", rows[i], err)
+			}
+			calls[i] = c
+		}
+		return true, nil
+	})
+	return calls, err
+}
+
+// CallGroup is a part of the file at work: the calls in it that a search selects. It belongs to one goroutine.
+type CallGroup struct {
+	*columns.Group
+	Selected columns.Bits
+}
+
+// Scan finds calls and hands them to visit, part by part. Worker numbers the goroutine that calls it, from 0; [columns.Workers] says
+// how many there are.
+func (t *CallTable) Scan(ctx context.Context, s CallSearch, visit func(worker int, g *CallGroup) error) error {
+	search := s.limited(s.search())
+	return t.file.Each(ctx, s.groups(t), func(worker int, g *columns.Group, _ int) (bool, error) {
+		rows, _, err := g.Judge(search)
+		if err != nil || rows.Empty() {
+			return true, err
+		}
+		return true, visit(worker, &CallGroup{g, rows})
+	})
+}
+
+// Classifier numbers calls by something that follows from a few columns. One goroutine at a time may use it.
+type Classifier struct {
+	columns []string
+	more    []Further
+	of      func(*traffic.Call) int
+	set     []setter
+	known   map[string]int
+	key     []byte
+}
+
+// Further is a column that only some calls are told apart by.
+type Further struct {
+	Column string
+	When   []filter.Condition
+}
+
+// NewClassifier makes a classifier. Of gets calls in which only the fields of these columns are right, and returns their class; the
+// name of an end (src_name, dst_name) stands where its service does. It is called once for each combination.
+func NewClassifier(names []string, more []Further, of func(*traffic.Call) int) *Classifier {
+	c := &Classifier{columns: append([]string{"raw"}, names...), more: more, of: of, known: map[string]int{}}
+	for _, s := range callColumns() {
+		if slices.Contains(c.columns, s.column) || slices.ContainsFunc(more, func(f Further) bool { return f.Column == s.column }) {
+			c.set = append(c.set, s)
+		}
+	}
+	return c
+}
+
+// maxKnown bounds the combinations that a classifier remembers.
+const maxKnown = 1 << 16
+
+// Sort returns for each selected row a number, and for each number the class.
+func (c *Classifier) Sort(g *CallGroup) (of []uint32, class []int, err error) {
+	sorted := g.Sort(g.Selected)
+	for _, name := range c.columns {
+		if err := sorted.By(g.Group, name, nil); err != nil {
+			return nil, nil, err
+		}
+	}
+	where := make([]columns.Bits, len(c.more))
+	for i, m := range c.more {
+		if where[i], err = g.Where(m.When, g.Selected); err != nil {
+			return nil, nil, err
+		}
+		if where[i].Empty() {
+			continue
+		}
+		if err := sorted.By(g.Group, m.Column, where[i]); err != nil {
+			return nil, nil, err
+		}
+	}
+	class = make([]int, len(sorted.First))
+	var all []*columns.Column
+	for i, row := range sorted.First {
+		if c.key, err = c.keyOf(g, row, where); err != nil {
+			return nil, nil, err
+		}
+		known, ok := c.known[string(c.key)]
+		if !ok {
+			if all == nil {
+				if all, err = c.read(g); err != nil {
+					return nil, nil, err
+				}
+			}
+			call, err := c.call(g, all, row)
+			if err != nil {
+				return nil, nil, err
+			}
+			known = c.of(call)
+			if len(c.known) < maxKnown {
+				c.known[string(c.key)] = known
+			}
+		}
+		class[i] = known
+	}
+	return sorted.Of, class, nil
+}
+
+func (c *Classifier) keyOf(g *CallGroup, row int, where []columns.Bits) ([]byte, error) {
+	key := c.key[:0]
+	for _, name := range c.columns {
+		column, err := g.ColumnOf(name, g.Selected)
+		if err != nil {
+			return nil, err
+		}
+		key = column.Append(key, row)
+	}
+	for i, m := range c.more {
+		if !where[i].Has(row) {
+			key = append(key, 0)
+			continue
+		}
+		column, err := g.ColumnOf(m.Column, g.Selected)
+		if err != nil {
+			return nil, err
+		}
+		key = column.Append(append(key, 1), row)
+	}
+	return key, nil
+}
+
+func (c *Classifier) read(g *CallGroup) ([]*columns.Column, error) {
+	var all []*columns.Column
+	for _, s := range c.set {
+		column, err := g.ColumnOf(s.column, g.Selected)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, column)
+	}
+	return all, nil
+}
+
+// call rebuilds a call as far as the classifier looks at it.
+func (c *Classifier) call(g *CallGroup, all []*columns.Column, row int) (*traffic.Call, error) {
+	call, err := callOf(c.set, all, row)
+	if err != nil {
+		return nil, err
+	}
+	for k, s := range c.set {
+		switch {
+		case s.column == "raw" && len(all[k].Text(row)) > 0: // it is whole
+			return call, nil
+		case s.column == "src_name":
+			call.Src.Service = string(all[k].Text(row))
+		case s.column == "dst_name":
+			call.Dst.Service = string(all[k].Text(row))
+		}
+	}
+	return call, nil
+}
