@@ -135,16 +135,14 @@ func (sn *Snapshot) Verify(ctx context.Context) error {
 	if err := sn.Manifest.verify(ctx, sn.dir); err != nil {
 		return fmt.Errorf("verify snapshot %s: %w", sn.ID(), err)
 	}
-	dir := sn.dissectionDir()
-	m, err := readManifest(dir, sn.ID())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = m.verify(ctx, dir)
-	}
-	if err != nil {
-		return fmt.Errorf("verify dissection of snapshot %s: %w", sn.ID(), err)
+	for _, d := range sn.Dissections() {
+		m, err := readManifest(d.dir, sn.ID())
+		if err == nil {
+			err = m.verify(ctx, d.dir)
+		}
+		if err != nil {
+			return fmt.Errorf("verify dissection %s of snapshot %s: %w", d.Name, sn.ID(), err)
+		}
 	}
 	return nil
 }
@@ -191,9 +189,9 @@ func (s *Store) info(id string) (Info, error) {
 	if err := readJSON(filepath.Join(dir, windowName), &info.Window); err != nil {
 		return Info{}, err
 	}
-	if d, err := readManifest(filepath.Join(dir, dissectionName), id); err == nil {
+	for _, d := range dissections(dir, id) {
 		info.Dissected = true
-		info.Size += d.Size()
+		info.Size += d.Size
 	}
 	return info, nil
 }

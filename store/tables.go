@@ -232,6 +232,24 @@ func (sn *Snapshot) WriteDissection(ctx context.Context, d *traffic.Dissection) 
 }
 
 func (sn *Snapshot) writeDissection(ctx context.Context, d *traffic.Dissection) error {
+	return sn.writeRows(d, func(dir string, names []string) error {
+		place := sn.dissectionDir()
+		if _, err := os.Lstat(place); err == nil {
+			old, dropOld, err := sn.s.temp()
+			if err != nil {
+				return err
+			}
+			defer dropOld()
+			if err := os.Rename(place, filepath.Join(old, dissectionName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		return sn.s.publish(ctx, dir, place, sn.ID(), names)
+	})
+}
+
+// writeRows writes the files of a dissection into a folder, which publish puts in its place.
+func (sn *Snapshot) writeRows(d *traffic.Dissection, publish func(dir string, names []string) error) error {
 	s := sn.s
 	dir, drop, err := s.temp()
 	if err != nil {
@@ -255,18 +273,7 @@ func (sn *Snapshot) writeDissection(ctx context.Context, d *traffic.Dissection) 
 	if err := s.writeJSON(filepath.Join(dir, lossName), d.Account); err != nil {
 		return err
 	}
-	place := sn.dissectionDir()
-	if _, err := os.Lstat(place); err == nil {
-		old, dropOld, err := s.temp()
-		if err != nil {
-			return err
-		}
-		defer dropOld()
-		if err := os.Rename(place, filepath.Join(old, dissectionName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return s.publish(ctx, dir, place, sn.ID(), []string{callsName, connectionsName, lossName})
+	return publish(dir, []string{callsName, connectionsName, lossName})
 }
 
 func seq[T any](list []*T) iter.Seq[*T] {
