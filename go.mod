@@ -44,6 +44,8 @@ require (
 	sigs.k8s.io/kind v0.33.0
 )
 
+require github.com/DataDog/sketches-go v1.4.8 // indirect
+
 require (
 	al.essio.dev/pkg/shellescape v1.5.1 // indirect
 	cel.dev/expr v0.25.3 // indirect

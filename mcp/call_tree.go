@@ -24,7 +24,7 @@ type Tree struct {
 }
 
 func getCallTree(s *mcp.Server, t *tools) {
-	add(s, t, looks, "get_call_tree", "Get a call's tree",
+	add(s, t, reads, "get_call_tree", "Get a call's tree",
 		"The calls that a call caused, from its topmost ancestor down, with self times and the critical path: where the time of a slow call went. parent_by says how sure each parent is.",
 		func(ctx context.Context, c *control.Client, _ *mcp.CallToolRequest, in TreeInput) (Tree, error) {
 			a, err := c.Trace(ctx, control.TraceRequest{ID: in.ID, Iteration: in.Iteration, Limit: in.Limit})

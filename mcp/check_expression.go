@@ -16,7 +16,7 @@ type ExpressionInput struct {
 }
 
 func checkExpression(s *mcp.Server, t *tools) {
-	add(s, t, looks, "check_expression", "Try a check",
+	add(s, t, reads, "check_expression", "Try a check",
 		"Compiles a check and evaluates it on traffic that is there already. Use it to write checks: errors come with position and suggestion.",
 		func(ctx context.Context, c *control.Client, _ *mcp.CallToolRequest, in ExpressionInput) (Check, error) {
 			r, err := c.Expression(ctx, control.ExpressionRequest{On: in.On, Expect: in.Expect, Iteration: in.Iteration})

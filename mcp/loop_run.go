@@ -18,7 +18,7 @@ type RunInput struct {
 }
 
 func loopRun(s *mcp.Server, t *tools) {
-	add(s, t, drives, "loop_run", "Run the loop",
+	add(s, t, judges, "loop_run", "Run the loop",
 		"Builds what changed, restarts it, drives the services, captures their traffic and judges it. Call it after every change; only verdict pass is done. Takes seconds; reports progress. A build error comes back with the compiler's output while the old build goes on serving.",
 		func(ctx context.Context, c *control.Client, req *mcp.CallToolRequest, in RunInput) (Iteration, error) {
 			it, err := c.Run(ctx, control.RunRequest{Until: in.Until, Exercise: in.Exercise, Command: in.Command, Checks: in.Checks}, progress(ctx, req))

@@ -26,7 +26,7 @@ type Status struct {
 }
 
 func loopStatus(s *mcp.Server, t *tools) {
-	add(s, t, looks, "loop_status", "Loop status",
+	add(s, t, reads, "loop_status", "Loop status",
 		"What runs, what captures, which services are stale, and the last verdict. Call it first. It starts nothing.",
 		func(ctx context.Context, c *control.Client, _ *mcp.CallToolRequest, _ struct{}) (Status, error) {
 			st, err := c.Status(ctx)

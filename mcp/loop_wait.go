@@ -22,7 +22,7 @@ const (
 )
 
 func loopWait(s *mcp.Server, t *tools) {
-	add(s, t, looks, "loop_wait", "Wait for a verdict",
+	add(s, t, reads, "loop_wait", "Wait for a verdict",
 		"Returns when the loop has settled: the verdict of what was saved last. Use it when saves start iterations by themselves (devloop up).",
 		func(ctx context.Context, c *control.Client, req *mcp.CallToolRequest, in WaitInput) (Iteration, error) {
 			seconds := in.Seconds

@@ -1,7 +1,6 @@
 package mcp
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -28,9 +27,15 @@ var toolsets = []toolset{
 	{name: DefaultToolset, what: "build, run, judge, and look at why", tools: []func(*mcp.Server, *tools){
 		loopStatus, loopRun, loopWait, windowOpen, windowClose, verdictGet, evidenceGet, trafficQuery, trafficGet, checkExpression, doctor,
 	}},
-	{name: "traffic", what: "calls, connections and call trees of what was captured", tools: []func(*mcp.Server, *tools){
-		trafficQuery, trafficGet, getCallTree,
-	}, instructions: "Which call caused which, and where the time went: get_call_tree."},
+	{name: "traffic", what: "calls, statistics, flows, maps and call trees, live or of a snapshot", tools: []func(*mcp.Server, *tools){
+		listAPICalls, getAPICallDetails, getAPIStats, listL4Flows, getL4FlowSummary, getServiceMap, getServiceDetails,
+		listWorkloads, listIPs, applyFilter, trafficQuery, trafficGet, getCallTree,
+		findErrors, compareTraffic, listEvents, getDependents, listEgress, correlate, findSensitiveData, listRetries, listConnections,
+		exportCalls, exportPolicy,
+	}, instructions: "Traffic, from the whole to the part: get_api_stats or find_errors, list_api_calls, get_api_call_details. get_call_tree: which call caused which, and where the time went."},
+	{name: "checks", what: "try checks on traffic, and read verdicts with their evidence", tools: []func(*mcp.Server, *tools){
+		checkExpression, verdictGet, evidenceGet,
+	}},
 	{name: "cluster", what: "what is captured in a cluster, and by whom", tools: []func(*mcp.Server, *tools){
 		checkCaptureStatus, configureCapture, startCapture, stopCapture,
 	}, instructions: "In a cluster: check_capture_status says which pods are captured and how the nodes' agents are. Ask the user before stop_capture."},
@@ -45,35 +50,17 @@ func Toolsets() [][2]string {
 	return list
 }
 
-// olderTools are names that a tool had elsewhere: they are understood and not listed.
-var olderTools = map[string]string{
-	"check_kubeshark_status": "check_capture_status",
-	"start_kubeshark":        "start_capture",
-	"stop_kubeshark":         "stop_capture",
-}
-
-// olderNames calls a tool by the name that it has here.
-func olderNames(next mcp.MethodHandler) mcp.MethodHandler {
-	return func(ctx context.Context, method string, r mcp.Request) (mcp.Result, error) {
-		if call, ok := r.(*mcp.CallToolRequest); ok && call.Params != nil {
-			if name, ok := olderTools[call.Params.Name]; ok {
-				call.Params.Name = name
-			}
-		}
-		return next(ctx, method, r)
-	}
-}
-
 // chosen says which tools a server offers.
 type chosen struct {
 	o     Options
 	sets  []toolset
-	names map[string]bool
+	names map[string]hints
+	every map[string]hints // of all toolsets
 }
 
 // choose reads the options. A name that nothing bears is an error: an agent without its tools would not know why.
 func choose(o Options) (*chosen, error) {
-	c := &chosen{o: o, names: map[string]bool{}}
+	c := &chosen{o: o, names: map[string]hints{}, every: map[string]hints{}}
 	wanted := o.Toolsets
 	if len(wanted) == 0 && len(o.Tools) == 0 {
 		wanted = []string{DefaultToolset}
@@ -91,18 +78,15 @@ func choose(o Options) (*chosen, error) {
 			return nil, control.Usagef("--toolsets takes "+strings.Join(known, ", ")+", default and all", fmt.Sprintf("there is no toolset %q", name))
 		}
 	}
-	every := map[string]bool{}
 	for _, set := range toolsets {
-		maps.Copy(every, set.names())
+		maps.Copy(c.every, set.names())
 	}
 	for _, list := range []*[]string{&c.o.Tools, &c.o.Exclude} {
 		*list = slices.Clone(*list)
 		for i, name := range *list {
-			if older, ok := olderTools[name]; ok {
-				name = older
-			}
-			if !every[name] {
-				return nil, control.Usagef("the tools are "+strings.Join(slices.Sorted(maps.Keys(every)), ", "), fmt.Sprintf("there is no tool %q", name))
+			name = newName(name)
+			if _, ok := c.every[name]; !ok {
+				return nil, control.Usagef("the tools are "+strings.Join(slices.Sorted(maps.Keys(c.every)), ", "), fmt.Sprintf("there is no tool %q", name))
 			}
 			(*list)[i] = name
 		}
@@ -111,10 +95,10 @@ func choose(o Options) (*chosen, error) {
 }
 
 // names are those of the set's tools, guarded or not.
-func (set toolset) names() map[string]bool {
-	names := map[string]bool{}
-	note := &tools{wants: func(name string, _ hints) bool {
-		names[name] = true
+func (set toolset) names() map[string]hints {
+	names := map[string]hints{}
+	note := &tools{wants: func(name string, h hints) bool {
+		names[name] = h
 		return false
 	}}
 	for _, add := range set.tools {
@@ -129,7 +113,8 @@ func (c *chosen) wants(name string, h hints) bool {
 	case slices.Contains(c.o.Exclude, name), c.o.ReadOnly && !h.readOnly, h.guarded && !c.o.AllowDestructive:
 		return false
 	}
-	return c.names[name] || slices.Contains(c.o.Tools, name)
+	_, ok := c.names[name]
+	return ok || slices.Contains(c.o.Tools, name)
 }
 
 // instructions are those of the loop and of the chosen toolsets.

@@ -15,7 +15,7 @@ type VerdictInput struct {
 }
 
 func verdictGet(s *mcp.Server, t *tools) {
-	add(s, t, looks, "verdict_get", "Get a verdict",
+	add(s, t, reads, "verdict_get", "Get a verdict",
 		"The verdict of a finished iteration with every check that did not pass.",
 		func(ctx context.Context, c *control.Client, _ *mcp.CallToolRequest, in VerdictInput) (Iteration, error) {
 			it, err := c.Verdict(ctx, control.IterationRequest{Iteration: in.Iteration})

@@ -32,7 +32,7 @@ type CloseInput struct {
 }
 
 func windowClose(s *mcp.Server, t *tools) {
-	add(s, t, drives, "window_close", "Close the window and judge it",
+	add(s, t, judges, "window_close", "Close the window and judge it",
 		"Closes the window that window_open opened, waits until the wire is quiet, and returns the verdict over its traffic.",
 		func(ctx context.Context, c *control.Client, _ *mcp.CallToolRequest, in CloseInput) (Iteration, error) {
 			it, err := c.WindowClose(ctx, control.IterationRequest{}, nil)
