@@ -9,6 +9,8 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/devloop-io/devloop/assertions/stat"
 )
 
 // parameter is what an aggregate takes at one place.
@@ -115,7 +117,7 @@ func aggregates() []aggregate {
 		aggregate{name: "sum", signature: "sum(x)", section: sectionNumbers, unit: "as x", doc: "The sum of x: a fact of the window.",
 			example: `sum(response_body_size) < 1048576`, required: 1, params: []parameter{quantity}, result: ofFirst, evaluate: number},
 		aggregate{name: "stddev", signature: "stddev(x)", section: sectionNumbers, unit: "as x",
-			doc:     fmt.Sprintf("The sample standard deviation of x; an interval from %d rows on.", deviationMinimum),
+			doc:     fmt.Sprintf("The sample standard deviation of x; an interval from %d rows on.", stat.DeviationMinimum),
 			example: `stddev(latency) < duration("20ms")`, required: 1, params: []parameter{quantity}, result: fractionalOfFirst, evaluate: number},
 		aggregate{name: "rate", signature: "rate(P)", section: sectionNumbers, unit: "rows per second",
 			doc:     "Rows that make P true, per second of the window, with Garwood's interval for a Poisson count; rate() counts all rows.",
@@ -188,9 +190,9 @@ func ratio(s *selection, t *term) (result, error) {
 	}
 	if !s.hidden && n > 0 {
 		e.sampled = true
-		e.low, _ = proportionBounds(k, n, s.confidence)
-		_, e.high = proportionBounds(k+len(open), n, s.confidence)
-		e.needs = func(bound float64) int { return proportionNeeds(k, n, bound, s.confidence) }
+		e.low, _ = stat.Proportion(k, n, s.confidence)
+		_, e.high = stat.Proportion(k+len(open), n, s.confidence)
+		e.needs = func(bound float64) int { return stat.ProportionNeeds(k, n, bound, s.confidence) }
 		e.never = "a share is estimated and can never be shown to be exactly 0 or 1: use none(…) or all(…)"
 	}
 	return result{value: e, n: n, hits: yes, open: open}, nil
@@ -228,8 +230,8 @@ func rate(s *selection, t *term) (result, error) {
 		r.note = "the window has no known length"
 		return r, nil
 	}
-	low, _ := poissonBounds(len(r.hits), s.confidence)
-	_, high := poissonBounds(len(r.hits)+len(r.open), s.confidence)
+	low, _ := stat.Poisson(len(r.hits), s.confidence)
+	_, high := stat.Poisson(len(r.hits)+len(r.open), s.confidence)
 	e.value, e.low, e.sampled = k.value/seconds, low/seconds, true
 	if !s.hidden {
 		e.high = high / seconds

@@ -10,6 +10,7 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 
+	"github.com/devloop-io/devloop/assertions/stat"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -288,7 +289,7 @@ func (o *outcome) undecided(t *term, c comparison) (string, int) {
 		return s, 0
 	}
 	more := e.needs(bound.value)
-	if more >= neverDecides {
+	if more >= stat.Never {
 		return s + ": it is too near for any number of further " + o.s.unit + " to tell", 0
 	}
 	return s + fmt.Sprintf(": need %d more %s", more, strings.TrimPrefix(o.s.quantity(more), strconv.Itoa(more)+" ")), more

@@ -9,6 +9,8 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/devloop-io/devloop/assertions/stat"
 )
 
 // sample is one number that an aggregate works on. A value that is not known is an interval: a call without an answer took
@@ -86,14 +88,14 @@ func (s samples) quantile(q float64) *estimate {
 		return e
 	}
 	lows, highs := s.bounds()
-	at := quantileRank(n, q) - 1
+	at := stat.QuantileRank(n, q) - 1
 	if e.value = highs[at]; math.IsInf(e.value, 0) {
 		e.value = lows[at]
 	}
 	if s.hidden {
 		return e
 	}
-	low, high := quantileRanks(n, q, s.confidence)
+	low, high := stat.QuantileRanks(n, q, s.confidence)
 	if low >= 1 {
 		e.low = lows[low-1]
 	}
@@ -108,7 +110,7 @@ func (s samples) quantile(q float64) *estimate {
 				over++
 			}
 		}
-		return proportionNeeds(over, n, 1-q, s.confidence)
+		return stat.ProportionNeeds(over, n, 1-q, s.confidence)
 	}
 	return e
 }
@@ -164,7 +166,7 @@ func (s samples) mean() *estimate {
 		return e
 	}
 	var low, high float64
-	if e.value, low, high = meanBounds(xs, s.confidence); !s.certain() {
+	if e.value, low, high = stat.Mean(xs, s.confidence); !s.certain() {
 		return e
 	}
 	e.low, e.high, e.sampled = low, high, true
@@ -175,8 +177,8 @@ func (s samples) mean() *estimate {
 			return 1
 		}
 		more := n * (half*half/(gap*gap) - 1)
-		if gap == 0 || more > neverDecides {
-			return neverDecides
+		if gap == 0 || more > stat.Never {
+			return stat.Never
 		}
 		return max(1, int(math.Ceil(more)))
 	}
@@ -187,12 +189,12 @@ func (s samples) deviation() *estimate {
 	e := s.estimate(math.NaN(), 0, math.Inf(1))
 	xs := s.known()
 	var low, high float64
-	if e.value, low, high = deviationBounds(xs, s.confidence); !s.certain() {
+	if e.value, low, high = stat.Deviation(xs, s.confidence); !s.certain() {
 		return e
 	}
 	e.low, e.high, e.sampled = low, high, true
-	if len(xs) < deviationMinimum {
-		e.needs = func(float64) int { return deviationMinimum - len(xs) }
+	if len(xs) < stat.DeviationMinimum {
+		e.needs = func(float64) int { return stat.DeviationMinimum - len(xs) }
 	}
 	return e
 }

@@ -1,4 +1,4 @@
-package assertions
+package stat
 
 import (
 	"math"
@@ -6,17 +6,18 @@ import (
 
 	"github.com/aclements/go-moremath/mathx"
 	"github.com/aclements/go-moremath/stats"
+	"gonum.org/v1/gonum/mathext"
 )
 
 // exactLimit is the largest sample for which binomial tails are computed exactly. Beyond it the normal approximation is
 // good to more digits than any verdict shows, and the incomplete beta function no longer converges.
 const exactLimit = 10_000
 
-// neverDecides is what needMore returns when no number of further samples that anyone would wait for decides.
-const neverDecides = 10_000_000
+// Never is what functions that count missing samples return when no number of further samples that anyone would wait for decides.
+const Never = 10_000_000
 
-// binomialCDF is P(X <= k) for X ~ Bin(n, p).
-func binomialCDF(n, k int, p float64) float64 {
+// BinomialCDF is P(X <= k) for X ~ Bin(n, p).
+func BinomialCDF(n, k int, p float64) float64 {
 	switch {
 	case k < 0:
 		return 0
@@ -33,29 +34,29 @@ func binomialCDF(n, k int, p float64) float64 {
 	return mathx.BetaInc(1-p, float64(n-k), float64(k+1))
 }
 
-// quantileRanks returns the ranks, from 1, of the order statistics that bound the q-quantile of whatever the n samples were
+// QuantileRanks returns the ranks, from 1, of the order statistics that bound the q-quantile of whatever the n samples were
 // drawn from, each with the asked one-sided confidence, whatever the distribution. A rank of 0 or n+1 means that n
 // samples are too few for that bound.
 //
 // X(u) bounds from above when fewer than u samples lie below the quantile, which has probability P(Bin(n, q) <= u-1).
-func quantileRanks(n int, q, confidence float64) (low, high int) {
+func QuantileRanks(n int, q, confidence float64) (low, high int) {
 	high = 1 + sort.Search(n, func(i int) bool { // i = u-1
-		return binomialCDF(n, i, q) >= confidence
+		return BinomialCDF(n, i, q) >= confidence
 	})
 	low = sort.Search(n+1, func(i int) bool { // largest l with P(Bin >= l) >= confidence, by the first that fails
-		return 1-binomialCDF(n, i, q) < confidence // i = l here: P(Bin >= i+1)
+		return 1-BinomialCDF(n, i, q) < confidence // i = l here: P(Bin >= i+1)
 	})
 	return low, high
 }
 
-// quantileRank is the rank, from 1, of the sample q-quantile (the inverse of the empirical distribution function).
-func quantileRank(n int, q float64) int {
+// QuantileRank is the rank, from 1, of the sample q-quantile (the inverse of the empirical distribution function).
+func QuantileRank(n int, q float64) int {
 	return min(n, max(1, int(math.Ceil(float64(n)*q-1e-9))))
 }
 
-// proportionBounds is Clopper and Pearson's exact interval for k of n, each side with the asked one-sided confidence; beyond
+// Proportion is Clopper and Pearson's exact interval for k of n, each side with the asked one-sided confidence; beyond
 // exactLimit it is Wilson's.
-func proportionBounds(k, n int, confidence float64) (low, high float64) {
+func Proportion(k, n int, confidence float64) (low, high float64) {
 	if n == 0 {
 		return 0, 1
 	}
@@ -65,10 +66,10 @@ func proportionBounds(k, n int, confidence float64) (low, high float64) {
 	alpha := 1 - confidence
 	low, high = 0, 1
 	if k > 0 { // the p for which P(X >= k) = alpha
-		low = bisect(func(p float64) bool { return 1-binomialCDF(n, k-1, p) >= alpha })
+		low = bisect(func(p float64) bool { return 1-BinomialCDF(n, k-1, p) >= alpha })
 	}
 	if k < n { // the p for which P(X <= k) = alpha
-		high = bisect(func(p float64) bool { return binomialCDF(n, k, p) <= alpha })
+		high = bisect(func(p float64) bool { return BinomialCDF(n, k, p) <= alpha })
 	}
 	return low, high
 }
@@ -101,8 +102,8 @@ func bisect(over func(float64) bool) float64 {
 	return high
 }
 
-// poissonBounds is Garwood's exact interval for the mean of a Poisson count, each side with the asked confidence.
-func poissonBounds(k int, confidence float64) (low, high float64) {
+// Poisson is Garwood's exact interval for the mean of a Poisson count, each side with the asked confidence.
+func Poisson(k int, confidence float64) (low, high float64) {
 	alpha := 1 - confidence
 	ceiling := float64(k) + 10*math.Sqrt(float64(k)+1) + 20
 	if k > exactLimit {
@@ -110,29 +111,29 @@ func poissonBounds(k int, confidence float64) (low, high float64) {
 		return float64(k) - z*math.Sqrt(float64(k)), float64(k) + z*math.Sqrt(float64(k)) + z*z
 	}
 	if k > 0 { // P(X >= k | m) = GammaInc(k, m)
-		low = ceiling * bisect(func(p float64) bool { return mathx.GammaInc(float64(k), p*ceiling) >= alpha })
+		low = ceiling * bisect(func(p float64) bool { return mathext.GammaIncReg(float64(k), p*ceiling) >= alpha })
 	}
-	high = ceiling * bisect(func(p float64) bool { return 1-mathx.GammaInc(float64(k+1), p*ceiling) <= alpha })
+	high = ceiling * bisect(func(p float64) bool { return 1-mathext.GammaIncReg(float64(k+1), p*ceiling) <= alpha })
 	return low, high
 }
 
-// meanBounds is Student's interval for a mean, each side with the asked confidence.
-func meanBounds(xs []float64, confidence float64) (mean, low, high float64) {
+// Mean is Student's interval for a mean, each side with the asked confidence.
+func Mean(xs []float64, confidence float64) (mean, low, high float64) {
 	return stats.MeanCI(xs, 1-2*(1-confidence))
 }
 
-// deviationMinimum is the sample size below which stddev has no interval: its bounds rest on a limit theorem.
-const deviationMinimum = 30
+// DeviationMinimum is the sample size below which stddev has no interval: its bounds rest on a limit theorem.
+const DeviationMinimum = 30
 
-// deviationBounds is the sample standard deviation with the interval that the central limit theorem gives for the variance,
+// Deviation is the sample standard deviation with the interval that the central limit theorem gives for the variance,
 // whatever the distribution, given its fourth moment.
-func deviationBounds(xs []float64, confidence float64) (sd, low, high float64) {
+func Deviation(xs []float64, confidence float64) (sd, low, high float64) {
 	n := float64(len(xs))
 	if len(xs) < 2 {
 		return 0, 0, math.Inf(1)
 	}
 	sd = stats.StdDev(xs)
-	if len(xs) < deviationMinimum {
+	if len(xs) < DeviationMinimum {
 		return sd, 0, math.Inf(1)
 	}
 	mean, m4 := stats.Mean(xs), 0.0
@@ -145,11 +146,11 @@ func deviationBounds(xs []float64, confidence float64) (sd, low, high float64) {
 	return sd, math.Sqrt(math.Max(sd*sd-half, 0)), math.Sqrt(sd*sd + half)
 }
 
-// proportionNeeds is how many more samples decide whether a proportion lies below a bound, when the samples to come are
-// like the k of n seen so far; neverDecides when the proportion is too close to the bound to tell.
-func proportionNeeds(k, n int, bound, confidence float64) int {
+// ProportionNeeds is how many more samples decide whether a proportion lies below a bound, when the samples to come are
+// like the k of n seen so far; Never when the proportion is too close to the bound to tell.
+func ProportionNeeds(k, n int, bound, confidence float64) int {
 	if bound <= 0 || bound >= 1 {
-		return neverDecides // an interval reaches neither end: only all, none and any decide there
+		return Never // an interval reaches neither end: only all, none and any decide there
 	}
 	seen := 0.0
 	if n > 0 {
@@ -158,14 +159,14 @@ func proportionNeeds(k, n int, bound, confidence float64) int {
 	decided := func(size int) bool {
 		events := int(math.Round(seen * float64(size)))
 		if seen <= bound {
-			return binomialCDF(size, events, bound) <= 1-confidence
+			return BinomialCDF(size, events, bound) <= 1-confidence
 		}
-		return 1-binomialCDF(size, events-1, bound) <= 1-confidence
+		return 1-BinomialCDF(size, events-1, bound) <= 1-confidence
 	}
 	high := max(n, 1)
 	for !decided(high) {
-		if high *= 2; high > neverDecides {
-			return neverDecides
+		if high *= 2; high > Never {
+			return Never
 		}
 	}
 	more := sort.Search(high-n+1, func(i int) bool { return decided(n + i) })

@@ -1,0 +1,115 @@
+package stat
+
+import (
+	"math"
+
+	"github.com/aclements/go-moremath/stats"
+	"gonum.org/v1/gonum/mathext"
+)
+
+// Fisher is Fisher's exact test that two shares, k1 of n1 and k2 of n2, are of the same kind: the two-sided p, which sums
+// all tables that are no likelier than the one seen.
+func Fisher(k1, n1, k2, n2 int) float64 {
+	if n1 == 0 || n2 == 0 {
+		return 1
+	}
+	d := stats.HypergeometicDist{N: n1 + n2, K: k1 + k2, Draws: n2}
+	low, high := d.Bounds()
+	seen := d.PMF(float64(k2))
+	p := 0.0
+	for k := low; k <= high; k++ {
+		if at := d.PMF(k); at <= seen*(1+1e-7) {
+			p += at
+		}
+	}
+	return min(1, p)
+}
+
+// GTest is the likelihood ratio test, with Williams' correction, that two lists of counts over the same classes are of one
+// mix. Classes that are too rare for it (fewer than 5 expected on either side) are counted as one; ok is false where fewer
+// than two classes are left.
+func GTest(old, new []int) (p float64, ok bool) {
+	old, new = mergeRare(old, new)
+	if len(old) < 2 {
+		return 1, false
+	}
+	r1, r2 := total(old), total(new)
+	n := float64(r1 + r2)
+	g, inverse := 0.0, 0.0
+	for i := range old {
+		column := float64(old[i] + new[i])
+		inverse += n / column
+		for _, cell := range []struct{ seen, row int }{{old[i], r1}, {new[i], r2}} {
+			if cell.seen > 0 {
+				g += 2 * float64(cell.seen) * math.Log(float64(cell.seen)*n/(float64(cell.row)*column))
+			}
+		}
+	}
+	freedom := float64(len(old) - 1)
+	q := 1 + (n/float64(r1)+n/float64(r2)-1)*(inverse-1)/(6*n*freedom)
+	return 1 - mathext.GammaIncReg(freedom/2, max(0, g/q)/2), true
+}
+
+// mergeRare counts the classes with fewer than 5 expected on either side as one, and leaves that one out when it is as rare.
+func mergeRare(old, new []int) (a, b []int) {
+	r1, r2 := total(old), total(new)
+	common := func(x, y int) bool {
+		column := float64(x + y)
+		return min(column*float64(r1), column*float64(r2))/float64(r1+r2) >= 5
+	}
+	restOld, restNew := 0, 0
+	for i := range old {
+		if common(old[i], new[i]) {
+			a, b = append(a, old[i]), append(b, new[i])
+		} else {
+			restOld, restNew = restOld+old[i], restNew+new[i]
+		}
+	}
+	if r1+r2 > 0 && common(restOld, restNew) {
+		a, b = append(a, restOld), append(b, restNew)
+	}
+	return a, b
+}
+
+func total(counts []int) int {
+	sum := 0
+	for _, c := range counts {
+		sum += c
+	}
+	return sum
+}
+
+// PoissonRatio tests that events came at the same rate, k1 in n1 and k2 in n2 units: given their sum, k2 is binomial. The p
+// is two-sided: twice the smaller tail.
+func PoissonRatio(k1, n1, k2, n2 int) float64 {
+	if n1 == 0 || n2 == 0 || k1+k2 == 0 {
+		return 1
+	}
+	share := float64(n2) / float64(n1+n2)
+	upper, lower := 1-BinomialCDF(k1+k2, k2-1, share), BinomialCDF(k1+k2, k2, share)
+	return min(1, 2*min(upper, lower))
+}
+
+// FisherNeeds is how many more new samples would let Fisher's test reach alpha, when those to come are like the k2 of n2 seen.
+func FisherNeeds(k1, n1, k2, n2 int, alpha float64) int {
+	if n1 == 0 || n2 == 0 {
+		return 1
+	}
+	share := float64(k2) / float64(n2)
+	if share == float64(k1)/float64(n1) {
+		return Never
+	}
+	for n := n2 + 1; n <= 100*n2+1000; n += max(1, n/20) {
+		if Fisher(k1, n1, int(math.Round(share*float64(n))), n) <= alpha {
+			return n - n2
+		}
+	}
+	return Never
+}
+
+// chiSquaredQuantile is the value that a chi-squared variable stays below with probability p.
+func chiSquaredQuantile(p float64, freedom int) float64 {
+	k := float64(freedom)
+	ceiling := k + 20*math.Sqrt(2*k) + 40
+	return ceiling * bisect(func(x float64) bool { return mathext.GammaIncReg(k/2, x*ceiling/2) >= p })
+}
