@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/devloop-io/devloop/internal/config"
@@ -67,8 +68,9 @@ type Env struct {
 	door     *door  // into the cluster; nil before
 	tools    map[string]*tool
 	services map[string]*service
-	watched  map[string]bool // containers, by pod UID and name
-	rolls    bool            // no commands may be run in pods: programs go into images
+	later    []*unstructured.Unstructured // workloads that are waited for when all services serve
+	watched  map[string]bool              // containers, by pod UID and name
+	rolls    bool                         // no commands may be run in pods: programs go into images
 	warnings []string
 	closed   bool
 }
@@ -166,7 +168,7 @@ func (e *Env) attach(ctx context.Context) error {
 	for name, s := range e.o.Config.Services {
 		outside[name] = s.Outside
 	}
-	e.ids, err = identity.Watch(e.ctx, identity.Options{Client: e.client, Workspace: e.o.Hash, Namespace: e.Namespace(), Outside: outside})
+	e.ids, err = identity.Watch(e.ctx, identity.Options{Client: e.client, Workspace: e.o.Hash, Namespace: e.Namespace(), Outside: outside, Ahead: e.ahead})
 	if err != nil {
 		return err
 	}
@@ -268,6 +270,7 @@ func (e *Env) Warnings() []string {
 		if n.narrow != "" {
 			list = append(list, n.narrow)
 		}
+		list = append(list, n.skewed()...)
 	}
 	return list
 }

@@ -73,7 +73,7 @@ func (f *forward) connection() (httpstream.Connection, int, error) {
 		f.conn = nil
 	}
 	if f.conn == nil {
-		conn, err := f.connect(pod)
+		conn, err := bounded(connectBound, nil, func() (httpstream.Connection, error) { return f.connect(pod) })
 		if err != nil {
 			return nil, 0, fmt.Errorf("forward to %s/%s: %w", f.namespace, pod, err)
 		}
@@ -97,6 +97,60 @@ func (f *forward) connect(pod string) (httpstream.Connection, error) {
 	}
 	return conn, nil
 }
+
+// Bounds of what the library waits for without end, or for half a minute.
+const (
+	connectBound = 15 * time.Second // a connection to the API server
+	streamBound  = 5 * time.Second  // a stream in one
+)
+
+// bounded does something that may take no longer than a bound, and not longer than gone is open. What comes later is closed.
+func bounded[T io.Closer](bound time.Duration, gone <-chan bool, do func() (T, error)) (T, error) {
+	type done struct {
+		what T
+		err  error
+	}
+	result := make(chan done, 1)
+	go func() {
+		what, err := do()
+		result <- done{what, err}
+	}()
+	t := time.NewTimer(bound)
+	defer t.Stop()
+	err := fmt.Errorf("no answer within %s", bound)
+	select {
+	case d := <-result:
+		return d.what, d.err
+	case <-gone:
+		err = errors.New("the connection ended")
+	case <-t.C:
+	}
+	go func() {
+		if d := <-result; d.err == nil {
+			d.what.Close()
+		}
+	}()
+	var none T
+	return none, err
+}
+
+// stream opens one. A connection that ends meanwhile does not answer any more: the runtime of the node ends it when nobody
+// listens on a port, as while a container is started again.
+func (f *forward) stream(conn httpstream.Connection, kind string, id int) (httpstream.Stream, error) {
+	headers := http.Header{}
+	headers.Set(corev1.StreamType, kind)
+	headers.Set(corev1.PortHeader, strconv.Itoa(f.port))
+	headers.Set(corev1.PortForwardRequestIDHeader, strconv.Itoa(id))
+	s, err := bounded(streamBound, conn.CloseChan(), func() (httpstream.Stream, error) { return conn.CreateStream(headers) })
+	if err != nil {
+		f.drop(conn)
+		return nil, fmt.Errorf("forward to %s: %w: %w", f.where(), errBroken, err)
+	}
+	return s, nil
+}
+
+// errBroken says that a connection to the API server makes no streams any more.
+var errBroken = errors.New("no stream")
 
 // where names the pod in messages.
 func (f *forward) where() string {
@@ -129,27 +183,29 @@ func (f *forward) DialContext(ctx context.Context, _, _ string) (net.Conn, error
 	}
 }
 
+// dial opens a connection, once more when the one to the API server that was there turned out to be broken.
 func (f *forward) dial() (net.Conn, error) {
+	s, err := f.open()
+	if errors.Is(err, errBroken) {
+		return f.open()
+	}
+	return s, err
+}
+
+func (f *forward) open() (net.Conn, error) {
 	conn, id, err := f.connection()
 	if err != nil {
 		return nil, err
 	}
-	headers := http.Header{}
-	headers.Set(corev1.StreamType, corev1.StreamTypeError)
-	headers.Set(corev1.PortHeader, strconv.Itoa(f.port))
-	headers.Set(corev1.PortForwardRequestIDHeader, strconv.Itoa(id))
-	trouble, err := conn.CreateStream(headers)
+	trouble, err := f.stream(conn, corev1.StreamTypeError, id)
 	if err != nil {
-		f.drop(conn)
-		return nil, fmt.Errorf("forward to %s: %w", f.where(), err)
+		return nil, err
 	}
 	trouble.Close() // we only read it
-	headers.Set(corev1.StreamType, corev1.StreamTypeData)
-	data, err := conn.CreateStream(headers)
+	data, err := f.stream(conn, corev1.StreamTypeData, id)
 	if err != nil {
 		conn.RemoveStreams(trouble)
-		f.drop(conn)
-		return nil, fmt.Errorf("forward to %s: %w", f.where(), err)
+		return nil, err
 	}
 	s := &streamConn{Stream: data, pod: f.where(), done: func() { conn.RemoveStreams(trouble, data) }}
 	go func() {

@@ -166,6 +166,39 @@ func (n *nodes) again() {
 	}
 }
 
+// ahead is how far a node's clock is ahead of ours; that of any for a node without an agent, and for the control plane.
+func (e *Env) ahead(node string) time.Duration {
+	e.mu.Lock()
+	n := e.nodes
+	e.mu.Unlock()
+	if n == nil || len(n.sources) == 0 {
+		return 0
+	}
+	for _, s := range n.sources {
+		if s.Node() == node {
+			return s.Ahead()
+		}
+	}
+	return n.sources[0].Ahead()
+}
+
+// skewed says whose clocks are not ours.
+func (n *nodes) skewed() (list []string) {
+	for _, s := range n.sources {
+		ahead := s.Ahead()
+		if ahead == 0 {
+			continue
+		}
+		where := "ahead of"
+		if ahead < 0 {
+			where = "behind"
+		}
+		list = append(list, fmt.Sprintf("the clock of node %s is %s %s this machine's: its times are corrected, to within %s",
+			s.Node(), ahead.Abs().Round(time.Millisecond), where, s.Clock().Error.Round(time.Millisecond)))
+	}
+	return list
+}
+
 // resolve names a container for the agents' interfaces.
 func (n *nodes) resolve(podUID, containerID string) (traffic.Workload, bool) {
 	return n.e.ids.Container(podUID, containerID)

@@ -28,6 +28,7 @@ type service struct {
 	program *fastpath.Program          // nil where it is an image
 	pushed  map[string]bool            // by pod UID
 	said    map[string]supervise.Event // what the supervisor said last, by pod UID
+	ready   bool                       // it serves
 }
 
 const (
@@ -105,9 +106,43 @@ func (e *Env) dependencies(ctx context.Context) error {
 		}
 	}
 	var rest error
-	wg.Go(func() { rest = startError(e.deployer.WaitRest(ctx, e.plan)) })
+	wg.Go(func() {
+		later, err := e.deployer.WaitBefore(ctx, e.plan)
+		e.mu.Lock()
+		e.later = later
+		e.mu.Unlock()
+		if rest = startError(err); rest == nil {
+			rest = e.afterServices(ctx)
+		}
+	})
 	wg.Wait()
 	return errors.Join(append(errs, rest)...)
+}
+
+// afterServices waits for what could not be waited for before the services, as soon as all of them serve.
+func (e *Env) afterServices(ctx context.Context) error {
+	e.mu.Lock()
+	for name, s := range e.plan.Services {
+		if run := e.services[name]; s.Role == traffic.KindService && (run == nil || !run.ready) {
+			e.mu.Unlock()
+			return nil
+		}
+	}
+	later := e.later
+	e.later = nil
+	e.mu.Unlock()
+	if len(later) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyBound)
+	defer cancel()
+	err := e.deployer.WaitAfter(ctx, later)
+	if err != nil { // whoever starts a service next looks again
+		e.mu.Lock()
+		e.later = later
+		e.mu.Unlock()
+	}
+	return startError(err)
 }
 
 func (e *Env) makePlan(ctx context.Context) error {
@@ -143,7 +178,10 @@ func (e *Env) Start(ctx context.Context, name string, b Build) error {
 	if err := e.start(ctx, s, b); err != nil {
 		return startError(err)
 	}
-	return nil
+	e.mu.Lock()
+	e.services[name].ready = true
+	e.mu.Unlock()
+	return e.afterServices(ctx)
 }
 
 func (e *Env) start(ctx context.Context, s deploy.Service, b Build) error {

@@ -53,6 +53,7 @@ type Source struct {
 	gaps    []Gap
 	missing uint64 // packets that were recorded and not delivered
 	clock   Clock
+	ahead   time.Duration // taken off the packets' times
 	emitted uint64
 }
 
@@ -270,19 +271,39 @@ func (s *Source) measure(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.takeStats(st)
-	offset := time.Duration(st.Now - before.Add(half).UnixNano())
-	// An estimate is replaced by a better one, or when the clocks have certainly moved.
-	if apart := (offset - s.clock.Offset).Abs(); s.clock.Error == 0 || half <= s.clock.Error || apart > half+s.clock.Error {
-		s.clock = Clock{Offset: offset, Error: half}
-	}
+	s.compare(Clock{Offset: time.Duration(st.Now - before.Add(half).UnixNano()), Error: half})
 	return nil
 }
 
-// Clock estimates how far the node's clock, which the packets' times are of, is ahead of ours.
+// tolerated is how far apart clocks may be before the packets' times are corrected. A correction that is renewed moves times
+// within connections, so what does no harm is left alone.
+const tolerated = 50 * time.Millisecond
+
+// compare takes a new estimate of the clocks into account. One is replaced by a better one, or when the clocks have
+// certainly moved. The caller holds the lock.
+func (s *Source) compare(c Clock) {
+	if apart := (c.Offset - s.clock.Offset).Abs(); s.clock.Error == 0 || c.Error <= s.clock.Error || apart > c.Error+s.clock.Error {
+		s.clock = c
+	}
+	if wrong := (s.clock.Offset - s.ahead).Abs(); wrong > s.clock.Error+tolerated {
+		s.o.Log.Warn("the node's clock and ours are apart", "node", s.node, "ahead", s.clock.Offset, "error", s.clock.Error)
+		s.ahead = s.clock.Offset
+	}
+}
+
+// Clock estimates how far the node's clock is ahead of ours.
 func (s *Source) Clock() Clock {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.clock
+}
+
+// Ahead is what is taken off the times of packets, which the node's clock gave them: 0 while the clocks are not certainly
+// apart.
+func (s *Source) Ahead() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ahead
 }
 
 // Gaps lists the holes in what was delivered. Packets that the node's kernel lost are in Stats alone.
@@ -339,12 +360,13 @@ func (d *decoder) decode(c chunk) {
 		return
 	}
 	d.data.Reset(c.data)
+	ahead := int64(d.s.Ahead())
 	var p traffic.Packet
 	var n uint64
 	var err error
 	for err = d.reader.Next(&p); err == nil; err = d.reader.Next(&p) {
 		pt := d.point(p.Interface)
-		p.Interface, p.Number = pt.ifc.Index, 0
+		p.Interface, p.Number, p.Time = pt.ifc.Index, 0, p.Time-ahead
 		d.s.count(pt)
 		n++
 		d.emit(&p)
@@ -493,8 +515,8 @@ func (s *Source) Flush(ctx context.Context) error {
 	}
 }
 
-// reachable is how long a flush waits for an agent that does not answer, which may be starting again: a kubelet takes up to
-// half a minute for it.
+// reachable is how long a flush waits for an agent that does not answer, which may be starting again: a kubelet takes a
+// second for it, and half a minute when it ended several times.
 const reachable = 60 * time.Second
 
 func (s *Source) flushAgent(ctx context.Context) (f Flushed, err error) {

@@ -6,39 +6,91 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
-	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// AnnotationWait on a workload of the manifests says with "false" that nobody waits for it.
+// AnnotationWait on a workload of the manifests says when it is waited for: [WaitNever], [WaitServices], or, without it, before
+// the services for as long as it does not seem to need one of them.
 const AnnotationWait = "devloop.dev/wait"
+
+// The values of [AnnotationWait].
+const (
+	WaitNever    = "false"
+	WaitServices = "services" // once all services are ready
+)
+
+// giveWay is how long a workload that runs, and is not ready or complete, is waited for before the services are started.
+const giveWay = 10 * time.Second
+
+// crashPatience is for how long a workload may go on crashing once the services are there: the cluster starts it again after
+// 10, 20 and 40 seconds.
+const crashPatience = 30 * time.Second
 
 // WaitRest waits for the workloads of the plan that no service and no dependency is: until their pods are ready, and Jobs
 // until they are complete.
 func (d *Deployer) WaitRest(ctx context.Context, p *Plan) error {
-	var g errgroup.Group
-	errs := make([]error, len(p.Objects))
-	for i, o := range p.Objects {
-		if _, known := p.Owner(o); known || !slices.Contains(append([]string{"Job", "Pod"}, workloadKinds...), o.GetKind()) || o.GetAnnotations()[AnnotationWait] == "false" {
-			continue
-		}
-		g.Go(func() error {
-			errs[i] = d.waitFor(ctx, o)
-			return nil
-		})
-	}
-	_ = g.Wait() // errors are in errs
-	return errors.Join(errs...)
+	_, err := d.waitForAll(ctx, p.rest(), patience{})
+	return err
 }
 
-func (d *Deployer) waitFor(ctx context.Context, o *unstructured.Unstructured) error {
+// WaitBefore is WaitRest for the time before the services run. A workload that may need one of them is not waited for
+// longer than some seconds; those are returned, for [Deployer.WaitAfter].
+func (d *Deployer) WaitBefore(ctx context.Context, p *Plan) (later []*unstructured.Unstructured, err error) {
+	var first []*unstructured.Unstructured
+	for _, o := range p.rest() {
+		if o.GetAnnotations()[AnnotationWait] == WaitServices {
+			later = append(later, o)
+		} else {
+			first = append(first, o)
+		}
+	}
+	left, err := d.waitForAll(ctx, first, patience{yields: true})
+	return append(later, left...), err
+}
+
+// WaitAfter waits for what [Deployer.WaitBefore] left.
+func (d *Deployer) WaitAfter(ctx context.Context, objects []*unstructured.Unstructured) error {
+	_, err := d.waitForAll(ctx, objects, patience{crashing: crashPatience})
+	return err
+}
+
+// rest are the workloads that no service and no dependency is, without those that nobody waits for.
+func (p *Plan) rest() (list []*unstructured.Unstructured) {
+	for _, o := range p.Objects {
+		_, known := p.Owner(o)
+		if !known && slices.Contains(append([]string{"Job", "Pod"}, workloadKinds...), o.GetKind()) && o.GetAnnotations()[AnnotationWait] != WaitNever {
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
+// waitForAll waits for workloads, and returns those that gave way to the services.
+func (d *Deployer) waitForAll(ctx context.Context, objects []*unstructured.Unstructured, with patience) (left []*unstructured.Unstructured, err error) {
+	errs := make([]error, len(objects))
+	var wg sync.WaitGroup
+	for i, o := range objects {
+		wg.Go(func() { errs[i] = d.waitFor(ctx, o, with) })
+	}
+	wg.Wait()
+	for i, err := range errs {
+		if errors.Is(err, errGivesWay) {
+			left, errs[i] = append(left, objects[i]), nil
+		}
+	}
+	return left, errors.Join(errs...)
+}
+
+func (d *Deployer) waitFor(ctx context.Context, o *unstructured.Unstructured, with patience) error {
 	s := Service{Name: Ref(o), Kind: o.GetKind(), Workload: o.GetName()}
 	s.Selector, _, _ = unstructured.NestedStringMap(o.Object, "spec", "template", "metadata", "labels")
-	r := &rollout{d: d, namespace: o.GetNamespace(), s: s, done: ready, alone: true, steady: true}
+	r := &rollout{d: d, namespace: o.GetNamespace(), s: s, done: ready, alone: true, steady: true, patience: with}
 	switch o.GetKind() {
 	case "Job":
 		r.s.Selector = map[string]string{batchv1.JobNameLabel: o.GetName()}

@@ -85,6 +85,38 @@ type rollout struct {
 	alone     bool                 // pods of older revisions must be gone
 	steady    bool                 // containers without a readiness probe must run for a while
 	first     map[string]time.Time // when a container was seen running first, by its ID
+	patience  patience
+	began     time.Time // when it ran first, or tried to
+}
+
+// patience is how long a rollout is waited for that others may have to come before.
+type patience struct {
+	yields   bool          // it gives way to the services when it runs and does not come up
+	crashing time.Duration // how long it may crash
+}
+
+// errGivesWay says that a rollout may need a service that is not there yet.
+var errGivesWay = errors.New("it may need one of the services")
+
+// givesWay says whether a rollout runs, and may wait for one of the services.
+func (r *rollout) givesWay(h *hang) bool {
+	if !r.patience.yields {
+		return false
+	}
+	switch h.plain.Reason {
+	case "CrashLoopBackOff", "LivenessFailed":
+	case "NotReady", "Running", "Error", "Completed", "Started":
+		if r.began.IsZero() {
+			r.began = time.Now()
+		}
+		if time.Since(r.began) < giveWay {
+			return false
+		}
+	default:
+		return false
+	}
+	r.d.say("%s: %s: the services are started meanwhile, it may need one of them", h.Service, h.What)
+	return true
 }
 
 // wait polls until the rollout is over and each pod is as it should be. What cannot heal by itself ends it at once, what
@@ -105,7 +137,10 @@ func (d *Deployer) wait(ctx context.Context, r *rollout) ([]corev1.Pod, error) {
 			return pods, nil
 		}
 		h.update(ctx, r, news)
-		if ctx.Err() == nil && h.hopeless() {
+		if ctx.Err() == nil && r.givesWay(h) {
+			return nil, errGivesWay
+		}
+		if ctx.Err() == nil && h.hopeless(r.patience) {
 			return nil, r.tell(ctx, h)
 		}
 		select {
@@ -153,9 +188,12 @@ func (h *hang) update(ctx context.Context, r *rollout, news *HangError) {
 }
 
 // hopeless says whether it has lasted for as long as such things are given.
-func (h *hang) hopeless() bool {
-	patience, ends := patienceWith(h.Reason)
-	return ends && time.Since(h.since) >= patience
+func (h *hang) hopeless(p patience) bool {
+	given, ends := patienceWith(h.Reason)
+	if h.Reason == "CrashLoopBackOff" {
+		given = max(given, p.crashing)
+	}
+	return ends && time.Since(h.since) >= given
 }
 
 // tell finds out all that is to be said of a rollout that is given up.

@@ -29,6 +29,7 @@ type Options struct {
 	Namespace string          // whose events are kept, beside those of nodes; empty keeps those of all namespaces
 	Outside   map[string]bool // services of devloop.yaml that are somebody else's
 	Now       func() time.Time
+	Ahead     func(node string) time.Duration // how far a node's clock is ahead of Now; nil is not at all
 }
 
 // Watcher follows a cluster. Its methods may be called from any goroutine.
@@ -74,6 +75,9 @@ const syncBound = 30 * time.Second
 func Watch(ctx context.Context, o Options) (*Watcher, error) {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Ahead == nil {
+		o.Ahead = func(string) time.Duration { return 0 }
 	}
 	key := make([]byte, 32)
 	if _, err := rand.Read(key); err != nil {
@@ -180,7 +184,8 @@ func (w *Watcher) Refused() map[string]error {
 	return all
 }
 
-// trim forgets what nobody here asks for, which is most of an object.
+// trim forgets what nobody here asks for, which is most of an object, and puts its times right. Each object comes through
+// it once.
 func (w *Watcher) trim(o any) (any, error) {
 	switch o := o.(type) {
 	case *corev1.Pod:
@@ -191,6 +196,7 @@ func (w *Watcher) trim(o any) (any, error) {
 				list[i] = corev1.Container{Name: list[i].Name, Image: list[i].Image, Ports: list[i].Ports}
 			}
 		}
+		w.podInOurTime(o)
 	case *corev1.Service:
 		o.ManagedFields, o.Annotations = nil, w.short(o.Annotations)
 	case *discoveryv1.EndpointSlice:
@@ -199,6 +205,7 @@ func (w *Watcher) trim(o any) (any, error) {
 		o.ManagedFields, o.Annotations, o.Status.Images = nil, w.short(o.Annotations), nil
 	case *corev1.Event:
 		o.ManagedFields, o.Annotations, o.Message = nil, nil, w.text(o.Message)
+		w.eventInOurTime(o)
 	}
 	return o, nil
 }
