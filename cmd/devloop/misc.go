@@ -1,13 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
-	"os"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
@@ -16,51 +12,8 @@ import (
 	"github.com/devloop-io/devloop/internal/buildinfo"
 	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/internal/control"
-	"github.com/devloop-io/devloop/internal/daemon"
 	"github.com/devloop-io/devloop/traffic"
 )
-
-// daemonVerb is the workspace's daemon; other verbs start it.
-func daemonVerb(r *root) *cobra.Command {
-	o := daemon.Options{Version: buildinfo.ID()}
-	var level string
-	c := &cobra.Command{
-		Use: "daemon", Short: "Serve this workspace in the foreground (other verbs start it by themselves)", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			workspace, err := r.findWorkspace()
-			if err != nil {
-				return err
-			}
-			o.Workspace = workspace
-			var l slog.Level
-			if err := l.UnmarshalText([]byte(level)); err != nil {
-				return control.Usagef("debug, info, warn or error", "log level "+level+" is none")
-			}
-			o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l}))
-			err = daemon.Run(cmd.Context(), o)
-			if err != nil {
-				return asEnvironment(err)
-			}
-			return nil
-		},
-	}
-	f := c.Flags()
-	f.DurationVar(&o.Idle, "idle", 30*time.Minute, "end after this long without requests")
-	f.StringVar(&o.Source, "source", "", "capture source to use instead of the best: tap or afpacket")
-	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
-	return c
-}
-
-// asEnvironment gives an error of the daemon its exit code: a bad devloop.yaml is usage, all else environment.
-func asEnvironment(err error) error {
-	if config.IsError(err) {
-		return &control.Error{What: err.Error(), Exit: control.ExitUsage}
-	}
-	if errors.Is(err, daemon.ErrRunning) {
-		return &control.Error{What: err.Error(), Hint: "devloop status shows it, devloop down ends it", Exit: control.ExitEnvironment}
-	}
-	return &control.Error{What: err.Error(), Hint: "devloop doctor", Exit: control.ExitEnvironment}
-}
 
 // kflVerb explains the filter language.
 func kflVerb(r *root) *cobra.Command {

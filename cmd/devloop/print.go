@@ -184,6 +184,9 @@ func (p *progress) event(e control.Event) {
 // printStatus writes what runs.
 func printStatus(w io.Writer, st *control.Status) {
 	fmt.Fprintf(w, "workspace %s\n", st.Workspace)
+	if st.URL != "" {
+		fmt.Fprintf(w, "listens on %s (devloop daemon token)\n", st.URL)
+	}
 	if st.Running {
 		fmt.Fprintf(w, "environment local (%s)", st.Mode)
 		if st.ModeWhy != "" {

@@ -17,12 +17,15 @@ import (
 
 // Client speaks to the daemon of one workspace.
 type Client struct {
-	http *http.Client
+	http   *http.Client
+	base   string // URL
+	token  string // where it listens on TCP
+	remote bool   // there
 }
 
 // NewClient makes a client of the daemon that listens on a unix socket. Nothing is dialled yet.
 func NewClient(socket string) *Client {
-	return &Client{http: &http.Client{Transport: &http.Transport{
+	return &Client{base: "http://devloop", http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", socket)
@@ -122,12 +125,18 @@ func ask[T any](ctx context.Context, c *Client, name string, request any, onEven
 	if err != nil {
 		return nil, fmt.Errorf("encode request %s: %w", name, err)
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://devloop/v1/"+name, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/v1/"+name, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	r.Header.Set("Content-Type", "application/json")
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	answer, err := c.http.Do(r)
+	if err != nil && c.remote {
+		return nil, c.unreachable(err)
+	}
 	if err != nil {
 		var op *net.OpError
 		if errors.As(err, &op) && (op.Op == "dial" || errors.Is(err, syscall.ECONNRESET)) {
@@ -136,6 +145,9 @@ func ask[T any](ctx context.Context, c *Client, name string, request any, onEven
 		return nil, err
 	}
 	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, c.refused(answer, name)
+	}
 	return readAnswer[T](answer.Body, name, onEvent)
 }
 

@@ -45,6 +45,7 @@ type Status struct {
 	Version     string             `json:"version"`
 	Workspace   string             `json:"workspace"`
 	PID         int                `json:"pid"`
+	URL         string             `json:"url,omitempty"` // where the daemon listens on TCP, if it does
 	StartedNS   int64              `json:"started_ns"`
 	Running     bool               `json:"running"`              // the environment is up
 	Environment string             `json:"environment"`          // local

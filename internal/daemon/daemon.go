@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -25,12 +26,16 @@ type Options struct {
 	Source    string        // capture source to use instead of the best
 	Log       *slog.Logger
 	Wrap      devloop.WrapSource
+
+	Listen           string // TCP address to serve on as well, beside the socket
+	AllowRemote      bool   // also on one that other machines can reach
+	AllowDestructive bool   // offer agents on TCP the tools that stop capture and delete snapshots
 }
 
 const (
 	defaultIdle  = 30 * time.Minute
 	closeTimeout = 90 * time.Second // a cluster takes its time
-	maxRequest   = 1 << 20
+	maxRequest   = 10_000_000       // bytes
 )
 
 // ErrRunning says that another daemon serves the workspace.
@@ -68,9 +73,17 @@ func Run(ctx context.Context, o Options) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &server{session: session, log: o.Log, end: cancel}
+	s := &server{
+		session: session, log: o.Log, end: cancel, ctx: ctx,
+		workspace: o.Workspace, version: o.Version, socket: socket, destructive: o.AllowDestructive,
+	}
 	s.touch()
-	var wg sync.WaitGroup
+	if o.Listen != "" {
+		if _, err := s.listen(ctx, control.ListenRequest{Address: o.Listen, AllowRemote: o.AllowRemote}); err != nil {
+			return errors.Join(err, listener.Close())
+		}
+	}
+	wg := &s.wg
 	looped := make(chan error, 1)
 	wg.Go(func() { looped <- session.Run(ctx) })
 	defer session.Listen(func(control.Event) { s.touch() })() // a loop that follows saves is not idle
@@ -88,6 +101,7 @@ func Run(ctx context.Context, o Options) error {
 			s.closed = session.Close(stop)
 		}
 		s.downDone()
+		s.closeFace(stop)
 		_ = h.Shutdown(stop) // requests are answered or cut
 	})
 	err = h.Serve(listener)
@@ -151,14 +165,22 @@ func pause(ctx context.Context) error {
 type server struct {
 	session *devloop.Session
 	log     *slog.Logger
+	ctx     context.Context // of the daemon: what it serves ends with it
 	end     context.CancelFunc
-	busy    atomic.Int64
-	last    atomic.Int64 // Unix nanoseconds of the last request
-	remove  atomic.Pointer[control.DownRequest]
-	closed  error // what Close or Down said; read after downDone
-	once    sync.Once
-	down    chan struct{}
-	downMu  sync.Mutex
+	wg      sync.WaitGroup
+
+	workspace, version, socket string
+	destructive                bool
+	faceMu                     sync.Mutex
+	face                       *face
+
+	busy   atomic.Int64
+	last   atomic.Int64 // Unix nanoseconds of the last request
+	remove atomic.Pointer[control.DownRequest]
+	closed error // what Close or Down said; read after downDone
+	once   sync.Once
+	down   chan struct{}
+	downMu sync.Mutex
 }
 
 func (s *server) touch() { s.last.Store(time.Now().UnixNano()) }
@@ -192,115 +214,42 @@ func (s *server) watchIdle(ctx context.Context, idle time.Duration) {
 	}
 }
 
-// handler routes POST /v1/NAME to the session's method of that name. The table is the API.
+// handler serves POST /v1/NAME by the method of that name.
 func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
-	handle(mux, s, "status", func(context.Context, struct{}, func(control.Event)) (any, error) { return s.session.Status(), nil })
-	handle(mux, s, "run", func(ctx context.Context, r control.RunRequest, e func(control.Event)) (any, error) {
-		return s.session.Iterate(ctx, r, e)
-	})
-	handle(mux, s, "wait", func(ctx context.Context, r control.WaitRequest, e func(control.Event)) (any, error) {
-		return s.session.Wait(ctx, r, e)
-	})
-	handle(mux, s, "window_open", func(ctx context.Context, r control.WindowRequest, _ func(control.Event)) (any, error) {
-		return s.session.WindowOpen(ctx, r)
-	})
-	handle(mux, s, "window_close", func(ctx context.Context, r control.IterationRequest, _ func(control.Event)) (any, error) {
-		return s.session.WindowClose(ctx, r)
-	})
-	handle(mux, s, "verdict", func(_ context.Context, r control.IterationRequest, _ func(control.Event)) (any, error) {
-		return s.session.Verdict(r)
-	})
-	handle(mux, s, "judge", func(_ context.Context, r control.IterationRequest, _ func(control.Event)) (any, error) {
-		return s.session.Judge(r)
-	})
-	handle(mux, s, "evidence", func(ctx context.Context, r control.EvidenceRequest, _ func(control.Event)) (any, error) {
-		return s.session.Evidence(ctx, r)
-	})
-	handle(mux, s, "query", func(_ context.Context, r control.QueryRequest, _ func(control.Event)) (any, error) {
-		return s.session.Query(r)
-	})
-	handle(mux, s, "get", func(_ context.Context, r control.GetRequest, _ func(control.Event)) (any, error) {
-		return s.session.Get(r)
-	})
-	handle(mux, s, "trace", func(_ context.Context, r control.TraceRequest, _ func(control.Event)) (any, error) {
-		return s.session.Trace(r)
-	})
-	handle(mux, s, "expression", func(_ context.Context, r control.ExpressionRequest, _ func(control.Event)) (any, error) {
-		return s.session.Expression(r)
-	})
-	handle(mux, s, "capture", func(ctx context.Context, _ struct{}, _ func(control.Event)) (any, error) {
-		return s.session.Capture(ctx)
-	})
-	handle(mux, s, "configure_capture", func(ctx context.Context, r control.CaptureTargets, _ func(control.Event)) (any, error) {
-		return s.session.ConfigureCapture(ctx, r)
-	})
-	handle(mux, s, "switch_capture", func(ctx context.Context, r control.SwitchRequest, _ func(control.Event)) (any, error) {
-		return s.session.SwitchCapture(ctx, r)
-	})
-	handle(mux, s, "doctor", func(ctx context.Context, _ struct{}, _ func(control.Event)) (any, error) {
-		return s.session.Doctor(ctx), nil
-	})
-	handle(mux, s, "follow", func(_ context.Context, r control.FollowRequest, _ func(control.Event)) (any, error) {
-		s.session.Follow(r.On)
-		return struct{}{}, nil
-	})
-	handle(mux, s, "events", s.events)
-	handle(mux, s, "down", s.takeDown)
-	return mux
-}
-
-// events streams every event until the client goes away.
-func (s *server) events(ctx context.Context, _ struct{}, tell func(control.Event)) (any, error) {
-	stop := s.session.Listen(tell)
-	defer stop()
-	<-ctx.Done()
-	return struct{}{}, nil
-}
-
-// takeDown ends the session and answers when nothing is left of it.
-func (s *server) takeDown(ctx context.Context, r control.DownRequest, _ func(control.Event)) (any, error) {
-	s.remove.Store(&r)
-	s.end()
-	<-s.downSignal()
-	if s.closed != nil {
-		return nil, &control.Error{What: s.closed.Error(), Hint: "devloop down again; it names what is left", Exit: control.ExitEnvironment}
+	for _, m := range s.methods() {
+		mux.HandleFunc("POST /v1/"+m.name, func(w http.ResponseWriter, r *http.Request) { s.serve(m, w, r) })
 	}
-	return struct{}{}, nil
+	return mux
 }
 
 // queueLength bounds the events that wait for a slow reader; more are left out, the answer never is.
 const queueLength = 256
 
-// handle serves one method: events as they come, then the answer.
-func handle[T any](mux *http.ServeMux, s *server, name string, method func(context.Context, T, func(control.Event)) (any, error)) {
-	mux.HandleFunc("POST /v1/"+name, func(w http.ResponseWriter, r *http.Request) {
-		s.busy.Add(1)
-		defer func() { s.touch(); s.busy.Add(-1) }()
-		var request T
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest)).Decode(&request); err != nil {
-			w.WriteHeader(http.StatusBadRequest)
-			writeEvent(w, control.Event{Error: &control.Error{What: "read the request: " + err.Error(), Exit: control.ExitBug}})
-			return
-		}
-		events := make(chan control.Event, queueLength)
-		var (
-			result any
-			err    error
-		)
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			result, err = method(r.Context(), request, func(e control.Event) {
-				select {
-				case events <- e:
-				default:
-				}
-			})
-		}()
-		stream(w, events, done)
-		writeEvent(w, answer(result, err))
-	})
+// serve answers one method: events as they come, then the answer.
+func (s *server) serve(m method, w http.ResponseWriter, r *http.Request) {
+	s.busy.Add(1)
+	defer func() { s.touch(); s.busy.Add(-1) }()
+	request, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	if err != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		writeEvent(w, control.Event{Error: &control.Error{What: "read the request: " + err.Error(), Exit: control.ExitBug}})
+		return
+	}
+	events := make(chan control.Event, queueLength)
+	var result any
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		result, err = m.do(r.Context(), request, func(e control.Event) {
+			select {
+			case events <- e:
+			default:
+			}
+		})
+	}()
+	stream(w, events, done)
+	writeEvent(w, answer(result, err))
 }
 
 // stream passes events on until the method is done.
@@ -324,11 +273,7 @@ func stream(w http.ResponseWriter, events <-chan control.Event, done <-chan stru
 
 func answer(result any, err error) control.Event {
 	if err != nil {
-		var known *control.Error
-		if !errors.As(err, &known) {
-			known = &control.Error{What: err.Error(), Exit: control.ExitBug}
-		}
-		return control.Event{Error: known}
+		return control.Event{Error: known(err)}
 	}
 	b, err := json.Marshal(result)
 	if err != nil {
