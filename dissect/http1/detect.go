@@ -67,7 +67,10 @@ func detectResponse(b []byte) protocol.Verdict {
 	if k == 5 || b[k] != ' ' && b[k] != '\t' {
 		return protocol.No
 	}
-	rest := bytes.TrimLeft(b[k:], " \t")
+	rest := b[k+1:]
+	for len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t') {
+		rest = rest[1:]
+	}
 	if len(rest) < 3 {
 		return protocol.Undecided
 	}

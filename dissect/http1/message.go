@@ -34,10 +34,9 @@ func (p *Parser) request(h protocol.Host, s *half, head []byte, first, last prot
 	}
 	p.forsake(h, first) // who asks again has had the answer
 	text := h.Memory().Text(head)
-	line, rest := cutLine(text)
-	method, target, version, words := requestLine(line)
+	method, target, version, words := requestLine(cutEnd(text[:p.ends[0]]))
 	var f fields
-	f.read(h.Memory(), rest)
+	f.read(h.Memory(), text, p.ends)
 
 	x := p.add(h)
 	c, web := x.Call, x.Call.HTTP
@@ -84,8 +83,7 @@ func (p *Parser) request(h protocol.Host, s *half, head []byte, first, last prot
 // response reads a response's head.
 func (p *Parser) response(h protocol.Host, s *half, head []byte, first, last protocol.Mark) {
 	text := h.Memory().Text(head)
-	line, rest := cutLine(text)
-	version, status, reason := statusLine(line)
+	version, status, reason := statusLine(cutEnd(text[:p.ends[0]]))
 	if len(p.Open) > 1 { // of several, whose answer this is cannot be told
 		p.forsake(h, first)
 	}
@@ -103,7 +101,7 @@ func (p *Parser) response(h protocol.Host, s *half, head []byte, first, last pro
 		x.Call.HTTP.RequestHeaders = []traffic.Header{}
 	}
 	var f fields
-	f.read(h.Memory(), rest)
+	f.read(h.Memory(), text, p.ends)
 	c, web := x.Call, x.Call.HTTP
 	x.Response.Add(first)
 	x.Response.Add(last)
@@ -179,17 +177,16 @@ func (p *Parser) trailer(from protocol.Side, line []byte) {
 	}
 }
 
-// cutLine splits off the first line, without its end.
-func cutLine(s string) (line, rest string) {
-	k := strings.IndexByte(s, '\n')
-	if k < 0 {
-		return s, ""
+// cutEnd is a line without its end. One that was cut has none.
+func cutEnd(line string) string {
+	n := len(line)
+	if n == 0 || line[n-1] != '\n' {
+		return line
 	}
-	line, rest = s[:k], s[k+1:]
-	if k > 0 && line[k-1] == '\r' {
-		line = line[:k-1]
+	if n > 1 && line[n-2] == '\r' {
+		n--
 	}
-	return line, rest
+	return line[:n-1]
 }
 
 // requestLine splits "METHOD target HTTP/1.1" at its blanks. A target with blanks ends at the first (RFC 9112 section 3.2 forbids
@@ -199,9 +196,9 @@ func requestLine(line string) (method, target, version string, more bool) {
 	if k < 0 {
 		return line, "", "0.9", false
 	}
-	method, target, version = line[:k], strings.Trim(line[k+1:], " \t"), "0.9"
+	method, target, version = line[:k], blanks(line[k+1:]), "0.9"
 	if t, usual := strings.CutSuffix(target, " HTTP/1.1"); usual {
-		target, version = strings.TrimRight(t, " \t"), "1.1"
+		target, version = blanks(t), "1.1"
 	} else if k := strings.LastIndexAny(target, " \t"); k >= 0 && strings.HasPrefix(target[k+1:], "HTTP/") {
 		target, version = strings.TrimRight(target[:k], " \t"), target[k+6:]
 	} else if strings.HasPrefix(target, "HTTP/") {
@@ -230,13 +227,24 @@ func statusLine(line string) (version string, status int, reason string) {
 		return "", 0, ""
 	}
 	version = line[5:k]
-	rest := strings.TrimLeft(line[k:], " \t")
+	rest := blanks(line[k:])
 	n := 0
 	for n < len(rest) && n < 3 && digit(rest[n]) {
 		status = status*10 + int(rest[n]-'0')
 		n++
 	}
 	return version, status, strings.TrimSpace(rest[n:])
+}
+
+// blanks cuts blanks and tabs from both ends.
+func blanks(s string) string {
+	for len(s) > 0 && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for len(s) > 0 && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
 }
 
 // splitTarget cuts the query off.
@@ -260,13 +268,12 @@ func splitAbsolute(target string) (host, path string) {
 	return rest, "/"
 }
 
-// read parses header lines. All strings are cut from one.
-func (f *fields) read(m *protocol.Memory, s string) {
+// read parses the header lines of a head, whose lines end there. All strings are cut from one.
+func (f *fields) read(m *protocol.Memory, head string, ends []int) {
 	f.length = -1
 	f.headers = m.Room()
-	for s != "" {
-		var line string
-		line, s = cutLine(s)
+	for i, end := range ends[1:] {
+		line := cutEnd(head[ends[i]:end])
 		if line == "" {
 			continue
 		}

@@ -38,7 +38,8 @@ type Parser struct {
 	Leave bool // the client has closed its half
 
 	free    []*exchange
-	cutHead bool // the head at hand ends at a gap
+	ends    []int // of the lines of the head at hand
+	cutHead bool  // it ends at a gap
 }
 
 // half is one direction.
@@ -222,7 +223,7 @@ func (p *Parser) head(h protocol.Host, from protocol.Side, s *half, v *protocol.
 		s.At = atResync
 		return 0, true
 	}
-	end := headEnd(b, s.Scanned)
+	end := p.headEnd(b, s.Scanned)
 	if end < 0 {
 		s.Scanned = max(1, len(b)-4)
 		if len(b) > maxHead {
@@ -242,24 +243,42 @@ func (p *Parser) head(h protocol.Host, from protocol.Side, s *half, v *protocol.
 	return end, true
 }
 
-// headEnd finds the empty line that ends a head, scanning from a place that an earlier try had reached.
-func headEnd(b []byte, from int) int {
-	i := from
-	for {
+// headEnd finds the empty line that ends a head, scanning from a place that an earlier try had reached, and notes where its lines end.
+func (p *Parser) headEnd(b []byte, from int) int {
+	p.ends = p.ends[:0]
+	i, end := from, 0
+	for end == 0 {
 		k := bytes.IndexByte(b[i:], '\n')
 		if k < 0 {
 			return -1
 		}
 		i += k + 1
-		if i < len(b) && b[i] == '\n' {
-			return i + 1
+		p.ends = append(p.ends, i)
+		switch {
+		case i < len(b) && b[i] == '\n':
+			end = i + 1
+		case i+1 < len(b) && b[i] == '\r' && b[i+1] == '\n':
+			end = i + 2
+		case i+2 < len(b) && b[i] == '\r' && b[i+1] == '\r' && b[i+2] == '\n': // as most clients take it
+			end = i + 3
 		}
-		if i+1 < len(b) && b[i] == '\r' && b[i+1] == '\n' {
-			return i + 2
+	}
+	if from > 0 { // its first lines, too
+		p.lines(b[:end])
+	}
+	return end
+}
+
+// lines notes where the lines of a head end, be it that the last one is cut.
+func (p *Parser) lines(head []byte) {
+	p.ends = p.ends[:0]
+	for i := 0; i < len(head); {
+		k := bytes.IndexByte(head[i:], '\n')
+		if k < 0 {
+			k = len(head) - i - 1
 		}
-		if i+2 < len(b) && b[i] == '\r' && b[i+1] == '\r' && b[i+2] == '\n' { // as most clients take it
-			return i + 3
-		}
+		i += k + 1
+		p.ends = append(p.ends, i)
 	}
 }
 
@@ -488,6 +507,7 @@ func (p *Parser) Salvage(h protocol.Host, from protocol.Side, v *protocol.View) 
 	s.Scanned = 0
 	p.cutHead = true
 	defer func() { p.cutHead = false }()
+	p.lines(v.Data[:end])
 	if from == protocol.Client {
 		p.request(h, s, v.Data[:end], v.At(0), v.At(end-1))
 	} else {
