@@ -8,10 +8,16 @@ import (
 )
 
 // Fisher is Fisher's exact test that two shares, k1 of n1 and k2 of n2, are of the same kind: the two-sided p, which sums
-// all tables that are no likelier than the one seen.
+// all tables that are no likelier than the one seen. Where there are more tables than exactLimit, it is the normal approximation.
 func Fisher(k1, n1, k2, n2 int) float64 {
 	if n1 == 0 || n2 == 0 {
 		return 1
+	}
+	if min(k1+k2, n1+n2-k1-k2, n1, n2) > exactLimit {
+		pooled := float64(k1+k2) / float64(n1+n2)
+		sd := math.Sqrt(pooled * (1 - pooled) * (1/float64(n1) + 1/float64(n2)))
+		z := math.Abs(float64(k1)/float64(n1)-float64(k2)/float64(n2)) / sd
+		return 2 * stats.NormalDist{Mu: 0, Sigma: 1}.CDF(-z)
 	}
 	d := stats.HypergeometicDist{N: n1 + n2, K: k1 + k2, Draws: n2}
 	low, high := d.Bounds()

@@ -1,0 +1,175 @@
+package baseline
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/devloop-io/devloop/assertions/stat"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// latencies compares how long answers take, endpoint by endpoint.
+func (c *comparison) latencies() {
+	if c.old.Host != c.new.Host && !c.o.AnyHost && !c.o.Describe {
+		c.facts = append(c.facts, traffic.Finding{Kind: traffic.FindingLatency, Where: "all endpoints", Verdict: traffic.Skipped, Old: c.old.Host.String(), New: c.new.Host.String(), Basis: "exact",
+			What: "latencies are not compared: the baseline is of another host (" + difference(c.old.Host, c.new.Host) + "); --against git:merge-base measures both sides here, or record again here"})
+		c.report.Notes = append(c.report.Notes, "latencies were not compared: the baseline is of another host")
+		return
+	}
+	var judged []*EndpointFacts
+	for i := range c.new.Endpoints {
+		e := &c.new.Endpoints[i]
+		if before, known := c.old.Endpoint(e.Name); known && c.timed(before, e) {
+			judged = append(judged, e)
+		}
+	}
+	perRun := stat.RunsNeeded(c.o.Alpha / float64(max(1, len(judged)+len(c.tests))))
+	for _, e := range judged {
+		before, _ := c.old.Endpoint(e.Name)
+		c.latency(before, e, perRun)
+	}
+}
+
+// timed reports whether there are latencies enough on both sides to ask; where there never can be, it says so.
+func (c *comparison) timed(old, new *EndpointFacts) bool {
+	if new.Latency.Skewed > 0 {
+		c.report.Notes = append(c.report.Notes, fmt.Sprintf("%s: %s end before they begin, because the clock was set meanwhile; their latencies are left out", new.Name, many(new.Latency.Skewed, "call")))
+	}
+	a, b := len(old.Latency.Sample), len(new.Latency.Sample)
+	if a == 0 || b == 0 {
+		if a != b {
+			c.facts = append(c.facts, traffic.Finding{Kind: traffic.FindingLatency, Where: new.Name, Verdict: traffic.Skipped, OldN: a, NewN: b,
+				What: fmt.Sprintf("its latency is not compared: the baseline has %s with an answer, and now there are %d", many(old.Latency.Calls, "call"), new.Latency.Calls)})
+		}
+		return false
+	}
+	if stat.LeastP(a, b) > c.o.Alpha && !c.o.Describe {
+		c.facts = append(c.facts, traffic.Finding{Kind: traffic.FindingLatency, Where: new.Name, Verdict: traffic.Skipped, OldN: a, NewN: b, NeedMore: moreFor(a, c.o.Alpha) - b,
+			What: fmt.Sprintf("its latency is not compared: %s beside %d of the baseline cannot show anything at alpha %v: need %d more", many(b, "call"), a, c.o.Alpha, moreFor(a, c.o.Alpha)-b)})
+		return false
+	}
+	return stat.LeastP(a, b) <= c.o.Alpha
+}
+
+// moreFor is how many new values are needed beside a old ones for a p of alpha.
+func moreFor(a int, alpha float64) int {
+	n := 1
+	for n < stat.Never && stat.LeastP(a, n) > alpha {
+		n++
+	}
+	return n
+}
+
+// latency compares one endpoint: Mann and Whitney's test, Hodges and Lehmann's ratio with its interval, and the noise that runs of
+// the same code have. Worse is a ratio that is significantly and wholly beyond what noise does; as before is one that is wholly
+// below it; all else is open.
+func (c *comparison) latency(old, new *EndpointFacts, perRun int) {
+	a, b, basis := old.Latency.Sample, new.Latency.Sample, "requests"
+	if len(old.Latency.Medians) >= perRun && len(new.Latency.Medians) >= perRun {
+		a, b, basis = old.Latency.Medians, new.Latency.Medians, "runs"
+	}
+	s, err := stat.Compare(a, b, 1-c.o.Alpha)
+	if err != nil {
+		return // Parse and Summarize let nothing else through
+	}
+	noise := stat.Noise([][]float64{logarithms(old.Latency.Medians), logarithms(new.Latency.Medians)}, max(1, len(old.Latency.Medians)), max(1, len(new.Latency.Medians)))
+	effect := max(math.Expm1(noiseFactor*noise), c.o.MinEffect)
+	if math.IsNaN(noise) {
+		effect = c.o.MinEffect
+	}
+	before, now := stat.Median(old.Latency.Sample), stat.Median(new.Latency.Sample)
+	f := traffic.Finding{Kind: traffic.FindingLatency, Where: new.Name, Old: milliseconds(before), New: milliseconds(now), Effect: s.Ratio - 1, Low: s.Low - 1, High: finite(s.High - 1),
+		P: s.P, OldN: s.N1, NewN: s.N2, Basis: basis}
+	size := fmt.Sprintf("%s → %s, %s (%s to %s)", f.Old, f.New, signed(s.Ratio-1), signed(s.Low-1), signed(s.High-1))
+	bound := percent(effect)
+	c.test(f, func(f *traffic.Finding, significant bool) {
+		switch {
+		case significant && s.Low > 1+effect && (c.o.Describe || !math.IsNaN(noise)):
+			f.Verdict, f.What = traffic.Fail, "got slower: "+size+", beyond the "+bound+" that count"
+		case significant && s.High < 1/(1+effect):
+			f.Verdict, f.Improved, f.What = traffic.Pass, true, "got faster: "+size
+		case c.o.Describe:
+			f.Verdict = ""
+		case math.IsNaN(noise):
+			f.Verdict, f.NeedMore = traffic.Inconclusive, learntRuns-1
+			f.What = size + "; how much runs of the same code differ is not known from one run: record 2 more"
+		case s.High < 1+effect:
+			f.Verdict, f.What = traffic.Pass, "is as before: "+size+", less than the "+bound+" that count"
+		default:
+			f.Verdict, f.What = traffic.Inconclusive, size+", which does not tell whether it is slower by the "+bound+" that count"
+			f.NeedMore = c.more(s, effect, basis, f)
+		}
+	})
+}
+
+// more is how many more calls, or runs, would decide; the sentence says so.
+func (c *comparison) more(s stat.Shift, effect float64, basis string, f *traffic.Finding) int {
+	unit := "call"
+	if basis == "runs" {
+		unit = "run"
+	}
+	n := stat.ShiftNeeds(s, 1+effect)
+	if n >= stat.Never {
+		f.What += ": more of the new code alone would not tell; record more runs of the baseline"
+		return 0
+	}
+	f.What += ": need " + many(n, unit) + " more"
+	return n
+}
+
+func logarithms(xs []float64) []float64 {
+	out := make([]float64, len(xs))
+	for i, x := range xs {
+		out[i] = math.Log(x)
+	}
+	return out
+}
+
+// finite is a number that JSON can hold.
+func finite(x float64) float64 {
+	if math.IsInf(x, 0) || math.IsNaN(x) {
+		return 0
+	}
+	return x
+}
+
+func signed(x float64) string {
+	switch {
+	case math.IsInf(x, 1):
+		return "any"
+	case x >= 0:
+		return "+" + percent(x)
+	}
+	return percent(x)
+}
+
+func milliseconds(x float64) string {
+	switch {
+	case math.IsNaN(x):
+		return "unknown"
+	case x >= 1000:
+		return fmt.Sprintf("%.2f s", x/1000)
+	case x >= 100:
+		return fmt.Sprintf("%.0f ms", x)
+	case x >= 10:
+		return fmt.Sprintf("%.1f ms", x)
+	}
+	return fmt.Sprintf("%.2f ms", x)
+}
+
+// difference names what two hosts differ in.
+func difference(a, b Host) string {
+	var parts []string
+	add := func(what, x, y string) {
+		if x != y {
+			parts = append(parts, fmt.Sprintf("%s %q there, %q here", what, x, y))
+		}
+	}
+	add("processor", a.CPU, b.CPU)
+	add("cores", fmt.Sprint(a.Cores), fmt.Sprint(b.Cores))
+	add("system", a.OS+"/"+a.Arch, b.OS+"/"+b.Arch)
+	add("kernel", a.Kernel, b.Kernel)
+	add("virtualisation", a.Virtual, b.Virtual)
+	return strings.Join(parts, ", ")
+}
