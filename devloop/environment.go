@@ -95,6 +95,9 @@ func (s *Session) ensureStarted(ctx context.Context, where control.Where, say fu
 		}
 		say("environment " + env.Name() + ": " + detail)
 	}
+	if c, ok := env.(interface{ Tell(func(string)) }); ok {
+		c.Tell(say)
+	}
 	learnt := make(chan *sources, 1)
 	go func() {
 		if known {

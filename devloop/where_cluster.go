@@ -1,6 +1,7 @@
 package devloop
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
 
 	"github.com/devloop-io/devloop/capture"
 	"github.com/devloop-io/devloop/devloop/exercise"
@@ -21,19 +24,44 @@ import (
 )
 
 // inCluster is the environment of pods.
-type inCluster struct{ *kindenv.Env }
+type inCluster struct {
+	*kindenv.Env
+	said *speaker
+}
 
 var _ environment = inCluster{}
 
+// speaker hands progress to who asked last.
+type speaker struct {
+	mu  sync.Mutex
+	say func(string)
+}
+
+func (s *speaker) tell(text string) {
+	s.mu.Lock()
+	say := s.say
+	s.mu.Unlock()
+	say(text)
+}
+
+// Tell says who is told of progress from now on.
+func (c inCluster) Tell(say func(string)) {
+	c.said.mu.Lock()
+	defer c.said.mu.Unlock()
+	c.said.say = say
+}
+
 // newInCluster attaches to the workspace's cluster, and makes it where it is to be made.
 func newInCluster(ctx context.Context, where, workspace string, cfg *config.Config, o control.Where, log *slog.Logger, say func(string)) (environment, error) {
+	said := &speaker{say: say}
 	env, err := kindenv.New(ctx, kindenv.Options{
-		Workspace: workspace, Config: cfg, Where: where, Hash: localenv.Hash(workspace), NodeImage: o.NodeImage, Nodes: o.Nodes, Log: log, Say: say, Tool: agentbin.Binary,
+		Workspace: workspace, Config: cfg, Where: where, Hash: localenv.Hash(workspace), NodeImage: o.NodeImage, Nodes: o.Nodes, Log: log, Say: said.tell, Tool: agentbin.Binary,
 	})
 	if err == nil {
-		return inCluster{env}, nil
+		return inCluster{env, said}, nil
 	}
-	f := traffic.Failure{Phase: "start", What: err.Error(), Hint: "devloop doctor"}
+	what, hint, _ := strings.Cut(err.Error(), "\nhint: ")
+	f := traffic.Failure{Phase: "start", What: what, Hint: cmp.Or(hint, "devloop doctor --env "+where)}
 	var ce *cluster.Error
 	if errors.As(err, &ce) {
 		f.Hint = ce.Hint

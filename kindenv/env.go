@@ -162,7 +162,7 @@ func (e *Env) attach(ctx context.Context) error {
 		return err
 	}
 	if e.arch, err = architecture(ctx, e.client); err != nil {
-		return err
+		return deploy.Explain(err)
 	}
 	outside := map[string]bool{}
 	for name, s := range e.o.Config.Services {
@@ -170,7 +170,7 @@ func (e *Env) attach(ctx context.Context) error {
 	}
 	e.ids, err = identity.Watch(e.ctx, identity.Options{Client: e.client, Workspace: e.o.Hash, Namespace: e.Namespace(), Outside: outside, Ahead: e.ahead})
 	if err != nil {
-		return err
+		return deploy.Explain(err)
 	}
 	for what, err := range e.ids.Refused() {
 		e.warn("%s of the cluster may not be read, so names that come from them are missing: %v", what, err)

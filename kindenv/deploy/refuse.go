@@ -43,6 +43,9 @@ func (e *explained) Unwrap() error { return e.err }
 // forbidden is how the API server words what a user may not do.
 var forbidden = regexp.MustCompile(`User "([^"]*)" cannot (\S+) resource "([^"]*)" in API group "([^"]*)"(?: in the namespace "([^"]*)"| at the cluster scope)?`)
 
+// Explain says in plain words what a refusal of the API server means, such as which right is missing.
+func Explain(err error) error { return explain(err, nil) }
+
 // explain says of a refusal what it means here; o may be nil.
 func explain(err error, o *unstructured.Unstructured) error {
 	var status apierrors.APIStatus

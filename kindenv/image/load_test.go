@@ -2,11 +2,13 @@ package image_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -111,6 +113,46 @@ func TestLoadRefused(t *testing.T) {
 	if _, err := image.Load(t.Context(), &cluster.Cluster{Name: "office"}, i); !cluster.Is(err, cluster.NotKind) {
 		t.Errorf("error %v, want one that says there are no kind nodes", err)
 	}
+}
+
+// TestNodesDiskIsFull has a node without room for what is streamed into it: that is said, and with room it goes.
+func TestNodesDiskIsFull(t *testing.T) {
+	c := clustertest.Shared(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	noise := make([]byte, 4<<20)
+	if _, err := rand.Read(noise); err != nil {
+		t.Fatal(err)
+	}
+	i, err := image.Assemble(image.Spec{Name: "devloop-test/large:1", Arch: "amd64", Files: []image.File{{Path: "/noise", Data: noise}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes, err := c.NodeContainers(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const incoming = "/var/lib/containerd/io.containerd.content.v1.content/ingest" // where containerd writes what comes
+	if _, err := c.NodeExec(ctx, nodes[0], nil, "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", incoming); err != nil {
+		t.Fatal(err)
+	}
+	room := sync.OnceFunc(func() {
+		late, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if _, err := c.NodeExec(late, nodes[0], nil, "umount", "--lazy", incoming); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(room)
+	unload(t, c, i.Name)
+	_, err = image.Load(ctx, c, i)
+	var known *cluster.Error
+	if !errors.As(err, &known) || known.Reason != cluster.DiskFull || !strings.Contains(err.Error(), "no space left on device") || known.Hint == "" {
+		t.Errorf("error %v, want one that says that the disk is full", err)
+	}
+	t.Log(err)
+	room()
+	load(ctx, t, c, i, false)
 }
 
 // TestFileGoesAway takes the binary away between assembling and loading.
