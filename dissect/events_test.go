@@ -2,7 +2,6 @@ package dissect_test
 
 import (
 	"fmt"
-	"path/filepath"
 	"testing"
 
 	"github.com/devloop-io/devloop/dissect"
@@ -80,23 +79,14 @@ var eventsScenarios = map[string]func(m *maker){
 func madeEvents(name string) *maker {
 	m := newMaker()
 	eventsScenarios[name](m)
-	for i := range m.packets {
-		m.packets[i].Number = uint64(i + 1)
-	}
-	return m
+	return m.numbered()
 }
 
 // TestEvents compares what is found with testdata/<scenario>/want.jsonl, whole and split at every packet.
 func TestEvents(t *testing.T) {
 	for name := range eventsScenarios {
 		t.Run(name, func(t *testing.T) {
-			m := madeEvents(name)
-			var got rows
-			got.Account = feed(dissect.New(got.into()), m.packets, workloads)
-			compareGolden(t, filepath.Join("testdata", name), m, &got)
-			for at := range m.packets {
-				split(t, m.packets, workloads, at)
-			}
+			compareWholeAndSplit(t, name, madeEvents(name))
 		})
 	}
 }

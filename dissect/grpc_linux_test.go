@@ -3,13 +3,11 @@ package dissect_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"sort"
@@ -141,14 +139,6 @@ func serveCart() (addr string, s *cartServer, stop func(), err error) {
 func dialCart(addr string) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(8<<20)))
-}
-
-func writeLog(file string, v any) error {
-	b, err := json.MarshalIndent(v, "", " ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(file+".log", b, 0o644)
 }
 
 // everyGRPC makes one call of each kind, and logs them in their order.
@@ -307,32 +297,10 @@ func seenRPC(c *traffic.Call) rpc {
 		Timeout: g.TimeoutNS > 0, Encoding: g.Encoding, State: string(c.State), Error: c.Error}
 }
 
-func readLog[T any](t *testing.T, file string) (log []T) {
-	t.Helper()
-	b, err := os.ReadFile(file + ".log")
-	if err == nil {
-		err = json.Unmarshal(b, &log)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return log
-}
-
 // TestGRPC compares the calls in a capture of Google's client and server with what these two know. The capture is the one
 // in testdata and, as root, one that is made anew.
 func TestGRPC(t *testing.T) {
-	golden := filepath.Join("testdata", "grpc", "input.pcapng")
-	if *update {
-		child(t, "grpc", golden)
-	}
-	t.Run("golden", func(t *testing.T) { checkGRPC(t, golden) })
-	t.Run("live", func(t *testing.T) {
-		testenv.NeedsRoot(t)
-		file := filepath.Join(t.TempDir(), "grpc.pcapng")
-		child(t, "grpc", file)
-		checkGRPC(t, file)
-	})
+	compareReal(t, "grpc", testenv.NeedsRoot, checkGRPC)
 }
 
 func checkGRPC(t *testing.T, file string) {

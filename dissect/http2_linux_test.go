@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"path/filepath"
 	"sort"
 	"strings"
 	"testing"
@@ -172,17 +171,7 @@ func seen2(c *traffic.Call) exchange2 {
 
 // TestHTTP2 compares the calls in a capture of Go's client and server with what these two know.
 func TestHTTP2(t *testing.T) {
-	golden := filepath.Join("testdata", "http2", "input.pcapng")
-	if *update {
-		child(t, "http2", golden)
-	}
-	t.Run("golden", func(t *testing.T) { checkHTTP2(t, golden) })
-	t.Run("live", func(t *testing.T) {
-		testenv.NeedsRoot(t)
-		file := filepath.Join(t.TempDir(), "http2.pcapng")
-		child(t, "http2", file)
-		checkHTTP2(t, file)
-	})
+	compareReal(t, "http2", testenv.NeedsRoot, checkHTTP2)
 }
 
 func checkHTTP2(t *testing.T, file string) {

@@ -3,7 +3,6 @@ package dissect_test
 import (
 	"bytes"
 	"encoding/binary"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -258,15 +257,7 @@ func TestHTTP2Scenarios(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := newMaker()
 			build(m)
-			for i := range m.packets {
-				m.packets[i].Number = uint64(i + 1)
-			}
-			var got rows
-			got.Account = feed(dissect.New(got.into()), m.packets, workloads)
-			compareGolden(t, filepath.Join("testdata", name), m, &got)
-			for at := range m.packets {
-				split(t, m.packets, workloads, at)
-			}
+			compareWholeAndSplit(t, name, m.numbered())
 		})
 	}
 }

@@ -129,11 +129,7 @@ func withPostgreSQL(file string, talk func(ctx context.Context, log *pgLog) erro
 		if err := talk(ctx, &log); err != nil {
 			return fmt.Errorf("%w: %s", err, out.String())
 		}
-		b, err := json.MarshalIndent(log.calls, "", " ")
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(file+".json", b, 0o644)
+		return writeLog(file, log.calls)
 	}
 }
 
@@ -360,19 +356,7 @@ func talkMuch(ctx context.Context, log *pgLog, k int) error {
 	return nil
 }
 
-func readPGLog(t *testing.T, file string) (all []pgCall) {
-	t.Helper()
-	b, err := os.ReadFile(file + ".json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(b, &all); err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
-
-func needsPostgreSQL(t *testing.T) {
+func needsPostgreSQL(t testing.TB) {
 	testenv.NeedsRoot(t)
 	t.Setenv("PATH", os.Getenv("PATH")+":"+pgPrograms())
 	testenv.NeedsProgram(t, "postgres")
@@ -380,21 +364,7 @@ func needsPostgreSQL(t *testing.T) {
 
 // TestPostgreSQLReal compares every field with what the client did: on the committed capture, and on one made now.
 func TestPostgreSQLReal(t *testing.T) {
-	golden := filepath.Join("testdata", "postgresql", "input.pcapng")
-	if *update {
-		needsPostgreSQL(t)
-		if err := os.MkdirAll(filepath.Dir(golden), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		child(t, "postgresql", golden)
-	}
-	t.Run("golden", func(t *testing.T) { comparePostgreSQL(t, golden) })
-	t.Run("live", func(t *testing.T) {
-		needsPostgreSQL(t)
-		file := filepath.Join(t.TempDir(), "live.pcapng")
-		child(t, "postgresql", file)
-		comparePostgreSQL(t, file)
-	})
+	compareReal(t, "postgresql", needsPostgreSQL, comparePostgreSQL)
 }
 
 func comparePostgreSQL(t *testing.T, file string) {
@@ -418,7 +388,7 @@ func comparePostgreSQL(t *testing.T, file string) {
 		got = append(got, x)
 		checkPGCall(t, c)
 	}
-	if diff := cmp.Diff(readPGLog(t, file), got); diff != "" {
+	if diff := cmp.Diff(readLog[pgCall](t, file), got); diff != "" {
 		t.Errorf("calls (-client +dissected):\n%s", diff)
 	}
 	for _, c := range conns {
@@ -488,7 +458,7 @@ func TestPostgreSQLMany(t *testing.T) {
 		return fmt.Sprint(c.Command, "|", c.Query, "|", c.Parameters, " ", c.Rows, " ", c.Success, " ", c.SQLState, " ", c.State)
 	}
 	var want, got, queries []string
-	for _, c := range readPGLog(t, file) {
+	for _, c := range readLog[pgCall](t, file) {
 		want = append(want, line(c))
 	}
 	for _, c := range calls {

@@ -266,10 +266,7 @@ func madePG(name string) *maker {
 	m := newMaker()
 	m.server = addrPort("10.0.0.2:15432")
 	postgresqlScenarios[name].make(m)
-	for i := range m.packets {
-		m.packets[i].Number = uint64(i + 1)
-	}
-	return m
+	return m.numbered()
 }
 
 // pgLine is a call as the table above writes it.

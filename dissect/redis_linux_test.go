@@ -3,7 +3,6 @@ package dissect_test
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -159,11 +158,7 @@ func withRedis(file string, talk func(ctx context.Context, log *redisLog) error)
 		if err := talk(ctx, &log); err != nil {
 			return err
 		}
-		b, err := json.Marshal(log.calls)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(file+".json", b, 0o644)
+		return writeLog(file, log.calls)
 	}
 }
 
@@ -361,41 +356,19 @@ func manyRedis(file string) func() error {
 	})
 }
 
-func readRedisLog(t *testing.T, file string) (all []redisCall) {
-	t.Helper()
-	b, err := os.ReadFile(file + ".json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(b, &all); err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
-
 // setup are commands that clients send by themselves on a new connection.
 func setup(c *traffic.Call) bool {
 	return c.Method == "HELLO" || c.Method == "AUTH" || c.Method == "SELECT" || c.Method == "CLIENT" && c.Redis.Args[0] == "REPLY"
 }
 
+func needsRedis(t testing.TB) {
+	testenv.NeedsRoot(t)
+	testenv.NeedsProgram(t, "redis-server")
+}
+
 // TestRedisReal compares every field with what the client did: on the committed capture, and on one made now.
 func TestRedisReal(t *testing.T) {
-	golden := filepath.Join("testdata", "redis", "input.pcapng")
-	if *update {
-		testenv.NeedsRoot(t)
-		if err := os.MkdirAll(filepath.Dir(golden), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		child(t, "redis", golden)
-	}
-	t.Run("golden", func(t *testing.T) { compareRedis(t, golden) })
-	t.Run("live", func(t *testing.T) {
-		testenv.NeedsRoot(t)
-		testenv.NeedsProgram(t, "redis-server")
-		file := filepath.Join(t.TempDir(), "live.pcapng")
-		child(t, "redis", file)
-		compareRedis(t, file)
-	})
+	compareReal(t, "redis", needsRedis, compareRedis)
 }
 
 func compareRedis(t *testing.T, file string) {
@@ -403,7 +376,7 @@ func compareRedis(t *testing.T, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := readRedisLog(t, file)
+	want := readLog[redisCall](t, file)
 	secret := redact.New([]byte("key"), redact.Options{})
 	var got []*traffic.Call
 	ups, downs := map[uint64]uint64{}, map[uint64]uint64{}
@@ -545,7 +518,7 @@ func TestRedisMany(t *testing.T) {
 		return fmt.Sprint(c.Command, " ", c.Args, " ", c.Error, " ", c.Pipelined, c.State, c.Push)
 	}
 	var want, got, commands []string
-	for _, c := range readRedisLog(t, file) {
+	for _, c := range readLog[redisCall](t, file) {
 		want = append(want, line(c))
 	}
 	for _, c := range calls {

@@ -2,7 +2,6 @@ package dissect_test
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -209,15 +208,7 @@ func TestRedisScenarios(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := newMaker()
 			play(m)
-			for i := range m.packets {
-				m.packets[i].Number = uint64(i + 1)
-			}
-			var got rows
-			got.Account = feed(dissect.New(got.into()), m.packets, workloads)
-			compareGolden(t, filepath.Join("testdata", name), m, &got)
-			for at := range m.packets {
-				split(t, m.packets, workloads, at)
-			}
+			compareWholeAndSplit(t, name, m.numbered())
 		})
 	}
 }

@@ -234,6 +234,11 @@ var scenarios = map[string]func(m *maker){
 func made(name string) *maker {
 	m := newMaker()
 	scenarios[name](m)
+	return m.numbered()
+}
+
+// numbered numbers the packets in their order, as a capture file does.
+func (m *maker) numbered() *maker {
 	for i := range m.packets {
 		m.packets[i].Number = uint64(i + 1)
 	}
@@ -244,11 +249,25 @@ func made(name string) *maker {
 func TestScenarios(t *testing.T) {
 	for name := range scenarios {
 		t.Run(name, func(t *testing.T) {
-			m := made(name)
-			var got rows
-			got.Account = feed(dissect.New(got.into()), m.packets, workloads)
-			compareGolden(t, filepath.Join("testdata", name), m, &got)
+			compareRows(t, name, made(name))
 		})
+	}
+}
+
+// compareRows dissects what is made, and compares the rows with testdata/<scenario>/want.jsonl.
+func compareRows(t *testing.T, name string, m *maker) {
+	t.Helper()
+	var got rows
+	got.Account = feed(dissect.New(got.into()), m.packets, workloads)
+	compareGolden(t, filepath.Join("testdata", name), m, &got)
+}
+
+// compareWholeAndSplit is compareRows, and the same with a checkpoint at every packet.
+func compareWholeAndSplit(t *testing.T, name string, m *maker) {
+	t.Helper()
+	compareRows(t, name, m)
+	for at := range m.packets {
+		split(t, m.packets, workloads, at)
 	}
 }
 

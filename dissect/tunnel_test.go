@@ -2,7 +2,6 @@ package dissect_test
 
 import (
 	"encoding/binary"
-	"path/filepath"
 	"testing"
 
 	"github.com/devloop-io/devloop/dissect"
@@ -91,10 +90,7 @@ func tunnelled(name string) *maker {
 	if name == "tunnel_fragmented" {
 		m.packets = fragmented(m.packets)
 	}
-	for i := range m.packets {
-		m.packets[i].Number = uint64(i + 1)
-	}
-	return m
+	return m.numbered()
 }
 
 // fragmented cuts the outer packets at 40 bytes of their payload.
@@ -126,13 +122,7 @@ func fragmented(packets []traffic.Packet) (out []traffic.Packet) {
 func TestTunnels(t *testing.T) {
 	for name := range tunnelScenarios {
 		t.Run(name, func(t *testing.T) {
-			m := tunnelled(name)
-			var got rows
-			got.Account = feed(dissect.New(got.into()), m.packets, workloads)
-			compareGolden(t, filepath.Join("testdata", name), m, &got)
-			for at := range m.packets {
-				split(t, m.packets, workloads, at)
-			}
+			compareWholeAndSplit(t, name, tunnelled(name))
 		})
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"compress/flate"
 	"encoding/binary"
 	"math/rand/v2"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -261,23 +260,14 @@ func socket2(m *maker, c, s *peer, id uint32, status, extensions string) {
 func madeWS(name string) *maker {
 	m := newMaker()
 	websocketScenarios[name](m)
-	for i := range m.packets {
-		m.packets[i].Number = uint64(i + 1)
-	}
-	return m
+	return m.numbered()
 }
 
 // TestWebSocket compares what is found with testdata/<scenario>/want.jsonl, whole and split at every packet.
 func TestWebSocket(t *testing.T) {
 	for name := range websocketScenarios {
 		t.Run(name, func(t *testing.T) {
-			m := madeWS(name)
-			var got rows
-			got.Account = feed(dissect.New(got.into()), m.packets, workloads)
-			compareGolden(t, filepath.Join("testdata", name), m, &got)
-			for at := range m.packets {
-				split(t, m.packets, workloads, at)
-			}
+			compareWholeAndSplit(t, name, madeWS(name))
 		})
 	}
 }
