@@ -18,6 +18,11 @@ func Handler(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	return f.handler(), nil
+}
+
+// handler chooses by the revision that a request names.
+func (f *face) handler() http.Handler {
 	server := func(*http.Request) *mcp.Server { return f.server }
 	sessions := mcp.NewStreamableHTTPHandler(server, &mcp.StreamableHTTPOptions{SessionTimeout: sessionTimeout})
 	stateless := mcp.NewStreamableHTTPHandler(server, &mcp.StreamableHTTPOptions{Stateless: true, PropagateRequestCancellation: true})
@@ -27,5 +32,5 @@ func Handler(o Options) (http.Handler, error) {
 			return
 		}
 		sessions.ServeHTTP(w, r)
-	})), nil
+	}))
 }

@@ -29,14 +29,14 @@ func newName(name string) string {
 
 // olderArguments are spellings that a tool's arguments had elsewhere: each changes what it knows in the arguments.
 var olderArguments = map[string]func(map[string]any){
-	"list_api_calls":            typedFilters,
-	"list_workloads":            workloadArguments,
-	"get_api_call_details":      renamed("include_payloads", "include_payload"),
-	"get_snapshot":              renamed("id", "name"),
-	"delete_snapshot":           renamed("id", "name"),
-	"export_snapshot_pcap":      renamed("name", "id"),
-	"start_capture":             joined("namespaces"),
-	"list_snapshot_dissections": renamed("id", "snapshot_id"),
+	"list_api_calls":                 typedFilters,
+	"list_workloads":                 workloadArguments,
+	"get_api_call_details":           renamed("include_payloads", "include_payload"),
+	"export_snapshot_pcap":           each(renamed("name", "id"), renamed("snapshot_id", "id")),
+	"start_snapshot_dissection":      each(renamed("id", "snapshot_id"), renamed("snapshot_name", "snapshot_id"), renamed("dissection_name", "name")),
+	"get_snapshot_dissection_status": each(renamed("snapshot_name", "snapshot_id"), renamed("dissection_name", "name")),
+	"start_capture":                  joined("namespaces"),
+	"list_snapshot_dissections":      renamed("id", "snapshot_id"),
 }
 
 // renamed moves an argument to the name that it has here, where that is free.
@@ -46,6 +46,15 @@ func renamed(from, to string) func(map[string]any) {
 		if _, taken := a[to]; ok && !taken {
 			a[to] = v
 			delete(a, from)
+		}
+	}
+}
+
+// each makes several changes, in order.
+func each(changes ...func(map[string]any)) func(map[string]any) {
+	return func(a map[string]any) {
+		for _, change := range changes {
+			change(a)
 		}
 	}
 }

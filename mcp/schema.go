@@ -40,9 +40,9 @@ func short(s *jsonschema.Schema) {
 	}
 }
 
-// outputDepth is how many storeys of an answer are described: its fields, and the fields of what its lists hold. What lies
-// deeper explains itself in the answer, and schemas are read by models before each task.
-const outputDepth = 2
+// outputDepth is how many storeys of an answer are described: its fields. What lies deeper explains itself in the answer and
+// is described in the OpenAPI document; schemas are read by models before each task.
+const outputDepth = 1
 
 // outputSchema describes a tool's answer.
 func outputSchema[T any]() (*jsonschema.Schema, error) {

@@ -147,16 +147,20 @@ func ask[Request, Answer any](s *mcp.Server, t *tools, h hints, m control.Method
 		text = func(a Answer) string { return say(&a) }
 	}
 	addText(s, t, h, m.Name, title, description, func(ctx context.Context, c *control.Client, req *mcp.CallToolRequest, in Request) (Answer, error) {
-		a, err := m.Ask(ctx, c, in, progress(ctx, req))
-		if err != nil {
-			return *new(Answer), err
-		}
-		return *a, nil
+		return answerOf(m.Ask(ctx, c, in, progress(ctx, req)))
 	}, text)
 }
 
 func addText[In, Out any](s *mcp.Server, t *tools, h hints, name, title, description string,
 	handler func(context.Context, *control.Client, *mcp.CallToolRequest, In) (Out, error), say func(Out) string) {
+	register(s, t, h, name, title, description, func(ctx context.Context, req *mcp.CallToolRequest, in In) (Out, error) {
+		return retry(ctx, t, func(c *control.Client) (Out, error) { return handler(ctx, c, req, in) })
+	}, say)
+}
+
+// register adds a tool to the server, if it is wanted.
+func register[In, Out any](s *mcp.Server, t *tools, h hints, name, title, description string,
+	handler func(context.Context, *mcp.CallToolRequest, In) (Out, error), say func(Out) string) {
 	if !t.wants(name, h) {
 		return
 	}
@@ -171,14 +175,26 @@ func addText[In, Out any](s *mcp.Server, t *tools, h hints, name, title, descrip
 	}
 	tool.InputSchema, tool.OutputSchema = in, out
 	mcp.AddTool(s, tool, func(ctx context.Context, req *mcp.CallToolRequest, in In) (*mcp.CallToolResult, Out, error) {
-		var zero Out
-		out, err := retry(ctx, t, func(c *control.Client) (Out, error) { return handler(ctx, c, req, in) })
+		out, err := handler(ctx, req, in)
 		if err != nil {
-			return nil, zero, forModel(err)
+			return nil, *new(Out), forModel(err)
 		}
 		res, err := textOf(h, out, say)
 		return res, out, err
 	})
+}
+
+// addOwn registers a tool that needs no daemon.
+func addOwn[In, Out any](s *mcp.Server, t *tools, h hints, name, title, description string, handler func(context.Context, In) (Out, error)) {
+	register(s, t, h, name, title, description, func(ctx context.Context, _ *mcp.CallToolRequest, in In) (Out, error) { return handler(ctx, in) }, nil)
+}
+
+// answerOf is an answer as a value.
+func answerOf[Answer any](a *Answer, err error) (Answer, error) {
+	if err != nil {
+		return *new(Answer), err
+	}
+	return *a, nil
 }
 
 // textOf is the text beside the structured content: nil leaves it to be the same JSON.

@@ -31,11 +31,17 @@ var toolsets = []toolset{
 		listAPICalls, getAPICallDetails, getAPIStats, listL4Flows, getL4FlowSummary, getServiceMap, getServiceDetails,
 		listWorkloads, listIPs, applyFilter, trafficQuery, trafficGet, getCallTree,
 		findErrors, compareTraffic, listEvents, getDependents, listEgress, correlate, findSensitiveData, listRetries, listConnections,
-		exportCalls, exportPolicy,
+		exportCalls, exportPolicy, listDatabases, getL7DataBoundaries, getDissectionStatus, enableDissection, disableDissection,
 	}, instructions: "Traffic, from the whole to the part: get_api_stats or find_errors, list_api_calls, get_api_call_details. get_call_tree: which call caused which, and where the time went."},
 	{name: "checks", what: "try checks on traffic, and read verdicts with their evidence", tools: []func(*mcp.Server, *tools){
 		checkExpression, verdictGet, evidenceGet,
 	}},
+	{name: "snapshots", what: "seal spans of what was recorded, dissect them, export packets and files", tools: []func(*mcp.Server, *tools){
+		getDataBoundaries, captureTraffic, createSnapshot, listSnapshots, getSnapshot, deleteSnapshot, startSnapshotDissection,
+		getSnapshotDissectionStatus, listSnapshotDissections, stopSnapshotDissection, deleteSnapshotDissection, listDatabases,
+		exportSnapshotPCAP, exportPCAP, getFileURL, downloadFile,
+		getCloudStorageStatus, uploadSnapshotToCloud, downloadSnapshotFromCloud, getCloudJobStatus,
+	}, instructions: "The past: get_data_boundaries → create_snapshot → start_snapshot_dissection → any traffic tool with db SNAPSHOT/NAME."},
 	{name: "cluster", what: "what is captured in a cluster, and by whom", tools: []func(*mcp.Server, *tools){
 		checkCaptureStatus, configureCapture, startCapture, stopCapture,
 	}, instructions: "In a cluster: check_capture_status says which pods are captured and how the nodes' agents are. Ask the user before stop_capture."},

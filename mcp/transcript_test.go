@@ -114,3 +114,6 @@ func play(t *testing.T, answers map[string]string, calls []byte) string {
 	}
 	return said.String()
 }
+
+// rawArguments are a tool's arguments as they are on the wire.
+func rawArguments(text string) json.RawMessage { return json.RawMessage(text) }

@@ -27,6 +27,7 @@ need libcap2-bin setcap
 need jq jq
 need curl curl
 need nodejs node # its WebSocket and fetch are clients in the tests
+need npm npm
 need openssl openssl
 need python3 python3
 need git git
@@ -40,6 +41,22 @@ if ! command -v go >/dev/null 2>&1; then
 	echo "error: Go is not installed; go.mod names the version: see https://go.dev/doc/install" >&2
 	exit 3
 fi
+
+# Clients of MCP that the tests run, at the versions of the lock file: the inspector, Claude Code, the conformance suite, and
+# the node that these want. The tests skip where they are not.
+here=$(cd "$(dirname "$0")" && pwd)
+clients=$HOME/.cache/devloop/npm
+install_clients() {
+	if ! command -v npm >/dev/null 2>&1 || cmp -s "$here/npm/package-lock.json" "$clients/package-lock.json"; then return; fi
+	echo "setup: installing the tests' MCP clients into $clients" >&2
+	rm -rf "$clients" && mkdir -p "$clients" && cp "$here/npm/package.json" "$here/npm/package-lock.json" "$clients"
+	if ! npm --prefix "$clients" ci --ignore-scripts --no-audit --no-fund --loglevel error >&2; then
+		rm -rf "$clients"
+		echo "setup: they could not be installed: tests that need them are skipped" >&2
+	fi
+}
+if [ "${1:-}" != --check ]; then trap install_clients EXIT; fi
+
 if [ ${#missing[@]} -eq 0 ] && [ ${#optional[@]} -eq 0 ]; then exit 0; fi
 if [ "${1:-}" = --check ] || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
 	if [ ${#missing[@]} -eq 0 ]; then exit 0; fi
@@ -60,7 +77,7 @@ echo "setup: installing ${missing[*]}" >&2
 # A server that its package starts would be in the way of the tests' own ones, so none is started.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
-	trap 'rm -f "$policy"' EXIT
+	trap 'rm -f "$policy"; install_clients' EXIT
 	printf '#!/bin/sh\nexit 101\n' >"$policy"
 	chmod +x "$policy"
 fi

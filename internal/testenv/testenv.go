@@ -3,6 +3,7 @@ package testenv
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"testing"
 )
@@ -69,4 +70,27 @@ func NeedsEngine(t testing.TB, err error) {
 	if err != nil {
 		missing(t, "needs a container engine: run `scripts/dockerd-for-tests.sh start` as root ("+err.Error()+")")
 	}
+}
+
+// NeedsClients skips unless scripts/setup.sh has installed the clients of MCP, and returns the PATH on which these find each
+// other and the node that they want.
+func NeedsClients(t testing.TB) string {
+	t.Helper()
+	home, err := os.UserHomeDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	modules := filepath.Join(home, ".cache", "devloop", "npm", "node_modules")
+	arch := runtime.GOARCH
+	if arch == "amd64" {
+		arch = "x64"
+	}
+	node := filepath.Join(modules, "node-linux-"+arch, "bin")
+	for _, file := range []string{filepath.Join(node, "node"), filepath.Join(modules, ".bin", "conformance")} {
+		if _, err := os.Stat(file); err != nil {
+			missing(t, "needs the clients of MCP from npm: run scripts/setup.sh")
+		}
+	}
+	list := string(os.PathListSeparator)
+	return node + list + filepath.Join(modules, ".bin") + list + os.Getenv("PATH")
 }
