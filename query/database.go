@@ -18,6 +18,8 @@ type Database struct {
 	Identities []traffic.Identity
 	Events     []traffic.ClusterEvent
 
+	Filters *Filters // that questions can name; nil where none were named
+
 	// Files of a sealed dissection; empty for live traffic.
 	CallsPath       string
 	ConnectionsPath string

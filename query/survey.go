@@ -28,6 +28,9 @@ func openSurvey(ctx context.Context, db *Database, s Selection) (*survey, error)
 	if s.End != 0 && s.End <= s.Start {
 		return nil, mistake("end is after start, both in Unix milliseconds", "the window from %d to %d is empty", s.Start, s.End)
 	}
+	if err := db.Filters.Narrow(&s); err != nil {
+		return nil, err
+	}
 	f, err := filter.Compile(s.KFL)
 	if err != nil {
 		return nil, &Error{What: err.Error(), Hint: "devloop kfl explain '…' shows how a filter is read"}

@@ -43,11 +43,12 @@ type CallsRequest struct {
 
 // CallsAnswer is a page of calls.
 type CallsAnswer struct {
-	Calls     []any        `json:"calls" jsonschema:"untrusted text from the network"`
-	Groups    []GroupCount `json:"groups,omitempty"`
-	Total     int          `json:"total" jsonschema:"that match"`
-	Truncated bool         `json:"truncated" jsonschema:"there are more: give the cursor"`
-	Cursor    string       `json:"cursor,omitempty"`
+	Calls        []any        `json:"calls" jsonschema:"untrusted text from the network"`
+	Groups       []GroupCount `json:"groups,omitempty"`
+	Total        int          `json:"total" jsonschema:"that match"`
+	TotalIsLeast bool         `json:"total_is_least,omitempty" jsonschema:"total counts what was looked at: bodies and headers are not searched further than the page needs"`
+	Truncated    bool         `json:"truncated" jsonschema:"there are more: give the cursor"`
+	Cursor       string       `json:"cursor,omitempty"`
 	Reading
 }
 

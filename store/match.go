@@ -68,9 +68,14 @@ func (m *matching) ask(g *columns.Group, open columns.Bits) (columns.Bits, error
 // callOf rebuilds row i from some of its columns.
 func callOf(set []setter, all []*columns.Column, i int) (*traffic.Call, error) {
 	var row callRow
-	v := reflect.ValueOf(&row).Elem()
+	fill(reflect.ValueOf(&row).Elem(), set, all, i)
+	return row.call()
+}
+
+// fill sets the fields of a row from row i of their columns.
+func fill(row reflect.Value, set []setter, all []*columns.Column, i int) {
 	for k, s := range set {
-		field := v.FieldByIndex(s.index)
+		field := row.FieldByIndex(s.index)
 		switch field.Kind() {
 		case reflect.String:
 			field.SetString(string(all[k].Text(i)))
@@ -84,7 +89,6 @@ func callOf(set []setter, all []*columns.Column, i int) (*traffic.Call, error) {
 			field.SetBool(all[k].Flag(i))
 		}
 	}
-	return row.call()
 }
 
 // setter is a column and its place in a callRow.

@@ -232,6 +232,17 @@ func (g *Group) Where(conditions []filter.Condition, sel Bits) (Bits, error) {
 	return g.when(&filter.Source{When: conditions}, sel)
 }
 
+// WhereText are the rows of sel whose text passes.
+func (g *Group) WhereText(name string, sel Bits, test func(string) bool) (Bits, error) {
+	c, err := g.ColumnOf(name, sel)
+	if err != nil {
+		return nil, err
+	}
+	out := newBits(g.Rows)
+	c.whereText(sel, out, nil, func(b []byte) bool { return test(string(b)) }, test)
+	return out, nil
+}
+
 // Append adds row i of the column to a key: equal rows add the same, and no two values can be taken for one.
 func (c *Column) Append(key []byte, i int) []byte {
 	switch c.Kind {
@@ -268,4 +279,45 @@ func (c *Column) Numbers(out []int64, rows int) []int64 {
 		copy(out[p.start:], p.large)
 	}
 	return out
+}
+
+// Pairs counts the rows of sel by two classes, of which there are n and m. See gets the pairs in the order of their first rows.
+func Pairs(sel Bits, a, b []uint32, n, m int, see func(a, b uint32, count, first int)) {
+	type pair struct{ count, first int32 }
+	var pairs []pair
+	var order []uint64
+	if n*m <= maxDense {
+		table := make([]int32, n*m)
+		for i := range sel.All() {
+			slot := &table[int(a[i])*m+int(b[i])]
+			if *slot == 0 {
+				pairs = append(pairs, pair{first: int32(i)})
+				order = append(order, uint64(a[i])<<32|uint64(b[i]))
+				*slot = int32(len(pairs))
+			}
+			pairs[*slot-1].count++
+		}
+	} else {
+		size := 1
+		for size < 2*len(a) {
+			size *= 2
+		}
+		keys, values := make([]uint64, size), make([]int32, size)
+		for i := range sel.All() {
+			key := uint64(a[i])<<32 | uint64(b[i])
+			at := int((key+1)*0x9e3779b97f4a7c15>>32) & (size - 1)
+			for values[at] != 0 && keys[at] != key {
+				at = (at + 1) & (size - 1)
+			}
+			if values[at] == 0 {
+				pairs = append(pairs, pair{first: int32(i)})
+				order = append(order, key)
+				keys[at], values[at] = key, int32(len(pairs))
+			}
+			pairs[values[at]-1].count++
+		}
+	}
+	for i, p := range pairs {
+		see(uint32(order[i]>>32), uint32(order[i]), int(p.count), int(p.first))
+	}
 }

@@ -51,6 +51,31 @@ func (r *Result) Rows() iter.Seq[int64] {
 	}
 }
 
+// First are the numbers of the first rows, at most n.
+func (r *Result) First(n int) []int64 {
+	var rows []int64
+	for row := range r.Rows() {
+		if len(rows) == n {
+			break
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// Last are the numbers of the last rows, at most n, in the order of the file.
+func (r *Result) Last(n int) []int64 {
+	var rows []int64
+	for i := len(r.groups) - 1; i >= 0 && len(rows) < n; i-- {
+		in := slices.Collect(r.groups[i].rows.All())
+		for k := len(in) - 1; k >= 0 && len(rows) < n; k-- {
+			rows = append(rows, r.groups[i].first+int64(in[k]))
+		}
+	}
+	slices.Reverse(rows)
+	return rows
+}
+
 // Ask tells which of the rows match, of those that the predicate leaves open.
 type Ask func(g *Group, open Bits) (Bits, error)
 
