@@ -391,7 +391,16 @@ func cleanKind(ctx context.Context, st state, keepCluster bool) ([]string, error
 			return []string{"cluster " + st.Cluster}, home.Delete(ctx, st.Cluster, false)
 		}
 	}
-	removed, err := remove(ctx, c, st.Hash)
+	return remove(ctx, c, st.Hash)
+}
+
+// remove removes a workspace's objects, and its lines of the name server where that is ours to change.
+func remove(ctx context.Context, c *cluster.Cluster, hash string) ([]string, error) {
+	d, err := deploy.NewDeployer(c.REST())
+	if err != nil {
+		return nil, err
+	}
+	removed, err := d.Remove(ctx, hash)
 	if err != nil || !c.Ours {
 		return removed, err
 	}
@@ -399,19 +408,11 @@ func cleanKind(ctx context.Context, st state, keepCluster bool) ([]string, error
 	if err != nil {
 		return removed, err
 	}
-	changed, err := coreDNS(ctx, client, st.Hash, nil)
+	changed, err := coreDNS(ctx, client, hash, nil)
 	if err != nil || !changed {
 		return removed, err
 	}
 	return removed, restartCoreDNS(ctx, client)
-}
-
-func remove(ctx context.Context, c *cluster.Cluster, hash string) ([]string, error) {
-	d, err := deploy.NewDeployer(c.REST())
-	if err != nil {
-		return nil, err
-	}
-	return d.Remove(ctx, hash)
 }
 
 func readState(dir string) (st state, err error) {

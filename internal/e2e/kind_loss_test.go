@@ -17,7 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/devloop-io/devloop/internal/testenv"
+	"github.com/devloop-io/devloop/kindenv"
 	"github.com/devloop-io/devloop/kindenv/cluster"
 	"github.com/devloop-io/devloop/kindenv/clustertest"
 	"github.com/devloop-io/devloop/localenv"
@@ -30,7 +30,7 @@ services:
     go: ./cmd/echo
     ports: {http: 8080}
     env: {LISTEN: ":8080"}
-    hosts: [echo.outside.example]
+    hosts: [HOST]
     outside: true
     ready: {http: {path: /healthz}}
 exercises:
@@ -44,8 +44,9 @@ exercises:
       - run: sh -c 'touch half; for i in $(seq 600); do test -e go && exit; sleep 0.1; done; exit 1'
       - http: {url: "http://echo:8080/", repeat: 3, expect_status: 200}
 environment:
-  default: kind
+  default: ENVIRONMENT
   kind: {name: CLUSTER, namespace: NAMESPACE}
+  cluster: {kubeconfig: kubeconfig, context: kind-CLUSTER, namespace: NAMESPACE}
 checks: ["*.netcheck.yaml"]
 `
 
@@ -71,7 +72,7 @@ func inKind(t *testing.T) *echoed {
 		t.Fatal(err)
 	}
 	w := &echoed{test: t, workspace: &workspace{t: t, dir: dir}, c: c, client: client, namespace: "echo-" + localenv.Hash(dir), hash: localenv.Hash(dir)}
-	w.write("devloop.yaml", strings.NewReplacer("CLUSTER", c.Name, "NAMESPACE", w.namespace).Replace(echoInKind))
+	w.in(kindenv.Kind)
 	w.write("echo.netcheck.yaml", tinyChecks)
 	w.write("go.mod", "module echo\n\ngo 1.26\n")
 	if err := os.MkdirAll(filepath.Join(dir, "cmd", "echo"), 0o755); err != nil {
@@ -87,6 +88,12 @@ func inKind(t *testing.T) *echoed {
 		}
 	})
 	return w
+}
+
+// in writes the workspace's configuration: environment kind, or cluster by the file kubeconfig.
+func (w *echoed) in(environment string) {
+	w.write("devloop.yaml", strings.NewReplacer("CLUSTER", w.c.Name, "NAMESPACE", w.namespace, "ENVIRONMENT", environment,
+		"HOST", "echo-"+w.hash+".outside.example").Replace(echoInKind))
 }
 
 // agent is the agent's pod, when there is one that runs.
@@ -115,6 +122,20 @@ func process(words string) int {
 	return 0
 }
 
+// recorded returns when the agents have recorded what passed until now: before, a process that is killed takes it along.
+func (w *echoed) recorded(ctx context.Context) {
+	w.test.Helper()
+	now := time.Now().UnixMilli()
+	c, err := w.workspace.client()
+	if err != nil {
+		w.test.Fatal(err)
+	}
+	eventually(w.test, "the agents have recorded the first half", func() bool {
+		st, err := c.Capture(ctx)
+		return err == nil && len(st.Nodes) > 0 && st.Nodes[0].Newest >= now // the service's probes go on
+	})
+}
+
 // during runs an exercise, does something in its middle, and returns the judged iteration.
 func (w *echoed) during(do func(context.Context)) *traffic.Iteration {
 	w.test.Helper()
@@ -129,6 +150,7 @@ func (w *echoed) during(do func(context.Context)) *traffic.Iteration {
 		_, err := os.Stat(filepath.Join(w.dir, "half"))
 		return err == nil
 	})
+	w.recorded(ctx)
 	do(ctx)
 	w.write("go", "")
 	return <-done
@@ -157,7 +179,6 @@ func (w *echoed) passes(what string) *traffic.Iteration {
 // TestKindKilled kills what watches during an exercise: the snapshot is sealed all the same, the verdict is inconclusive
 // and says why, and the next one is whole again.
 func TestKindKilled(t *testing.T) {
-	testenv.NeedsNight(t)
 	w := inKind(t)
 	first := w.passes("first")
 	w.costs("the agent was killed", w.during(func(ctx context.Context) {
