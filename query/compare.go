@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/devloop-io/devloop/assertions/stat"
 	"github.com/devloop-io/devloop/filter"
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -223,7 +224,7 @@ func (c comparing) endpoints() []EndpointChange {
 		}
 		x := EndpointChange{
 			Endpoint: key, Calls: [2]int{a.calls, b.calls}, Rate: rateRatio(a.calls, c.a.totals.Seconds, b.calls, c.b.totals.Seconds),
-			Errors: [2]int{a.errors, b.errors}, ErrorP: fisher(a.errors, a.calls, b.errors, b.calls), StatusesA: a.statuses, StatusesB: b.statuses,
+			Errors: [2]int{a.errors, b.errors}, ErrorP: stat.Fisher(a.errors, a.calls, b.errors, b.calls), StatusesA: a.statuses, StatusesB: b.statuses,
 			P50: [2]float64{a.latency.msAt(50), b.latency.msAt(50)}, P99: [2]float64{a.latency.msAt(99), b.latency.msAt(99)},
 			Answered: [2]int{a.latency.n, b.latency.n}, Example: cmp.Or(b.example, a.example),
 		}
@@ -233,7 +234,7 @@ func (c comparing) endpoints() []EndpointChange {
 		}
 		list = append(list, x)
 	}
-	for i, adjusted := range adjust(p) {
+	for i, adjusted := range stat.BenjaminiHochberg(p) {
 		list[tested[i]].Shift.PAdj = adjusted
 	}
 	for i := range list {
@@ -269,7 +270,7 @@ func (x *EndpointChange) judge() {
 		x.Change = "failing"
 	case x.ErrorP < alpha && a > b+0.01:
 		x.Change = "mended"
-	case x.Shift == nil || !decidable(x.Answered[0], x.Answered[1]):
+	case x.Shift == nil || stat.LeastP(x.Answered[0], x.Answered[1]) >= alpha:
 		x.Change, x.Needs = "unsure", needed
 	case x.Shift.PAdj < alpha && x.Shift.Low > least:
 		x.Change = "slower"

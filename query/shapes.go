@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/devloop-io/devloop/assertions/stat"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -198,7 +199,7 @@ func fieldChange(a, b *shape, k fieldKey) (FieldChange, bool) {
 	slices.Sort(fa.types)
 	slices.Sort(fb.types)
 	shareA, shareB := share(fa.present, x.Of[0]), share(fb.present, x.Of[1])
-	sure := fisher(fa.present, x.Of[0], fb.present, x.Of[1]) < alpha
+	sure := stat.Fisher(fa.present, x.Of[0], fb.present, x.Of[1]) < alpha
 	switch {
 	case fa.present > 0 && fb.present > 0 && anotherType(fa.types, fb.types):
 		x.Change, x.Types = "another type", [2]string{strings.Join(fa.types, "|"), strings.Join(fb.types, "|")}

@@ -6,8 +6,9 @@ import (
 	"slices"
 	"sort"
 
-	"github.com/aclements/go-moremath/mathx"
 	"github.com/aclements/go-moremath/stats"
+
+	"github.com/devloop-io/devloop/assertions/stat"
 )
 
 // alpha is the share of false alarms that is accepted; intervals have the confidence 1 - alpha.
@@ -16,18 +17,8 @@ const alpha = 0.05
 // z is the normal quantile of intervals with that confidence.
 const z = 1.959963984540054
 
-// needed is how many values each of two equal samples needs before a rank test can tell them apart at all: of 4 and 4 the
-// most different arrangement has the chance 2/70, of 3 and 3 it has 2/20.
-const needed = 4
-
-// decidable reports whether the most different arrangement of so many values would be significant.
-func decidable(n, m int) bool {
-	if n == 0 || m == 0 {
-		return false
-	}
-	lnChance := math.Ln2 - lchoose(n+m, n)
-	return lnChance < math.Log(alpha)
-}
+// needed is how many values each of two equal samples needs before a rank test can tell them apart at all.
+var needed = stat.RunsNeeded(alpha)
 
 // shift is by how much b is larger than a: Hodges and Lehmann's estimate, the median of all differences, with the interval
 // that goes with Mann and Whitney's test (Hollander, Wolfe: Nonparametric Statistical Methods, section 4.3). Both are sorted.
@@ -93,42 +84,6 @@ func floats(v []int64) []float64 {
 	return out
 }
 
-// adjust replaces p-values by those of Benjamini and Hochberg: the share of false alarms among what is reported.
-func adjust(p []float64) []float64 {
-	order := make([]int, len(p))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(i, j int) int { return cmp.Compare(p[j], p[i]) })
-	out, least := make([]float64, len(p)), 1.0
-	for k, i := range order {
-		least = min(least, p[i]*float64(len(p))/float64(len(p)-k))
-		out[i] = least
-	}
-	return out
-}
-
-// fisher is Fisher's exact test, two-sided, of k1 of n1 against k2 of n2: the chance of a table that is no likelier.
-func fisher(k1, n1, k2, n2 int) float64 {
-	k, n := k1+k2, n1+n2
-	if n1 == 0 || n2 == 0 || k == 0 || k == n {
-		return 1
-	}
-	chance := func(x int) float64 { return lchoose(n1, x) + lchoose(n2, k-x) - lchoose(n, k) }
-	seen, total := chance(k1), 0.0
-	for x := max(0, k-n2); x <= min(k, n1); x++ {
-		if c := chance(x); c <= seen+1e-9 {
-			total += math.Exp(c)
-		}
-	}
-	return min(1, total)
-}
-
-func lchoose(n, k int) float64 {
-	lg := func(x int) float64 { v, _ := math.Lgamma(float64(x) + 1); return v }
-	return lg(n) - lg(k) - lg(n-k)
-}
-
 // rateRatio is the ratio of two rates, kb events over tb to ka over ta, with its exact interval: given their sum, kb is
 // binomial (Przyborowski and Wilenski), so Clopper and Pearson's bounds of its share give those of the ratio.
 func rateRatio(ka int, ta float64, kb int, tb float64) Ratio {
@@ -140,7 +95,7 @@ func rateRatio(ka int, ta float64, kb int, tb float64) Ratio {
 	if ka > 0 && kb > 0 {
 		r.Value = float64(kb) / tb / (float64(ka) / ta)
 	}
-	low, high := shareBounds(kb, ka+kb)
+	low, high := stat.Proportion(kb, ka+kb, 1-alpha/2)
 	if kb > 0 {
 		r.Low = odds(low)
 	}
@@ -148,36 +103,6 @@ func rateRatio(ka int, ta float64, kb int, tb float64) Ratio {
 		r.High = odds(high)
 	}
 	return r
-}
-
-// shareBounds is Clopper and Pearson's interval for k of n; Wilson's for n so large that the difference does not show.
-func shareBounds(k, n int) (low, high float64) {
-	if n > 10_000 {
-		p, nn := float64(k)/float64(n), float64(n)
-		middle, half := (p+z*z/(2*nn))/(1+z*z/nn), z/(1+z*z/nn)*math.Sqrt(p*(1-p)/nn+z*z/(4*nn*nn))
-		return max(0, middle-half), min(1, middle+half)
-	}
-	low, high = 0, 1
-	if k > 0 { // where P(X >= k) is alpha/2
-		low = rootOf(func(p float64) bool { return mathx.BetaInc(p, float64(k), float64(n-k+1)) >= alpha/2 })
-	}
-	if k < n { // where P(X <= k) is alpha/2
-		high = rootOf(func(p float64) bool { return mathx.BetaInc(p, float64(k+1), float64(n-k)) >= 1-alpha/2 })
-	}
-	return low, high
-}
-
-// rootOf is where a condition over shares begins to hold.
-func rootOf(holds func(float64) bool) float64 {
-	low, high := 0.0, 1.0
-	for range 60 {
-		if middle := (low + high) / 2; holds(middle) {
-			high = middle
-		} else {
-			low = middle
-		}
-	}
-	return high
 }
 
 // spearman is the correlation of ranks, equal values sharing theirs.
