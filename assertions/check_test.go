@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 
+	"github.com/devloop-io/devloop/assertions/baseline"
 	"github.com/devloop-io/devloop/dissect/derive"
 	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/traffic"
@@ -306,6 +307,10 @@ func inputOf(t *testing.T, a *txtar.Archive) Input {
 	}
 	derive.All(d.Calls)
 	in := Input{Dissection: d, WindowStart: at(0), WindowEnd: at(60_000)}
+	if text := fileOf(a, "baseline.yaml"); text != "" {
+		in.Baseline.Name, in.Baseline.Host = "baseline.yaml", baseline.Host{OS: "linux", Arch: "amd64", Cores: 2}
+		in.Baseline.Baseline, in.Baseline.Err = baseline.Parse([]byte(text))
+	}
 	if text := fileOf(a, "input.json"); text != "" {
 		var x shortInput
 		if err := json.Unmarshal([]byte(text), &x); err != nil {

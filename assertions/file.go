@@ -16,7 +16,7 @@ type Check struct {
 	AllowEmpty     bool    `yaml:"allow_empty" json:"allow_empty,omitempty" jsonschema:"pass when on selects nothing and the capture is complete; nodata otherwise"`
 	Severity       string  `yaml:"severity" json:"severity,omitempty" jsonschema:"error gates, warning is only reported; error by default"`
 	Confidence     float64 `yaml:"confidence" json:"confidence,omitempty" jsonschema:"one-sided confidence of estimates; 0.95 by default"`
-	OnInconclusive string  `yaml:"on_inconclusive" json:"on_inconclusive,omitempty" jsonschema:"fail gates, warn only reports; fail by default"`
+	OnInconclusive string  `yaml:"on_inconclusive" json:"on_inconclusive,omitempty" jsonschema:"fail gates, warn only reports, rerun(max=5, budget=60s) drives the services again for more data first; fail by default"`
 	OnNoData       string  `yaml:"on_nodata" json:"on_nodata,omitempty" jsonschema:"fail gates, warn only reports; fail by default"`
 	Skip           string  `yaml:"skip" json:"skip,omitempty" jsonschema:"why the check is not evaluated"`
 	Muted          string  `yaml:"muted" json:"muted,omitempty" jsonschema:"why the check is evaluated and shown but does not count"`

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"cel.dev/cel-go/cel"
-
 	"github.com/devloop-io/devloop/dissect/derive"
 	"github.com/devloop-io/devloop/filter"
 	"github.com/devloop-io/devloop/traffic"
@@ -279,24 +277,3 @@ func (s *selection) causes(parents []int) func(child int) []int {
 }
 
 func durationOf(ns int64) time.Duration { return time.Duration(ns) }
-
-func baselineAggregates() []aggregate {
-	needs := func(name, signature, doc, example string, t *cel.Type, params ...parameter) aggregate {
-		return aggregate{name: name, signature: signature, section: sectionBaseline, doc: doc, example: example,
-			required: len(params), params: params, result: always(t), evaluate: withoutBaseline}
-	}
-	return []aggregate{
-		needs("slowdown", "slowdown(x, baseline)", "How much larger x is than in the baseline, as a share with its interval.",
-			`slowdown(latency, baseline) < 0.10`, estimateDouble, quantity, theBaseline),
-		needs("increase", "increase(x, baseline)", "How much more often or larger x is than in the baseline, as a share.",
-			`increase(response_body_size, baseline) < 0.5`, estimateDouble, quantity, theBaseline),
-		needs("new_edges", "new_edges(baseline)", "The edges that the baseline lacks.", `new_edges(baseline).size() == 0`, namesType, theBaseline),
-		needs("new_fields", "new_fields(baseline)", "The fields of bodies that the baseline lacks.", `new_fields(baseline).size() == 0`, namesType, theBaseline),
-		needs("changed", "changed(x, baseline)", "Whether x has values that the baseline lacks.", `!changed(status_code, baseline)`, cel.BoolType, anything, theBaseline),
-	}
-}
-
-// withoutBaseline is what every comparison with a baseline answers for now.
-func withoutBaseline(_ *selection, t *term) (result, error) {
-	return result{}, fmt.Errorf("%s needs a baseline, and none is recorded: baselines come with a later version of devloop", t.text)
-}

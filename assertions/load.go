@@ -251,6 +251,7 @@ func (l *loader) check(n *yaml.Node, taken map[string]int) *check {
 		}
 	}
 	l.compile(c, nodes)
+	l.rerun(c, nodes)
 	if len(l.errs) > before {
 		return nil
 	}
@@ -275,7 +276,6 @@ func (l *loader) required(n *yaml.Node, nodes map[string]*yaml.Node, spec *Check
 	}
 	for _, r := range []struct{ key, value, a, b string }{
 		{"severity", spec.Severity, SeverityError, SeverityWarning},
-		{"on_inconclusive", spec.OnInconclusive, OnFail, OnWarn},
 		{"on_nodata", spec.OnNoData, OnFail, OnWarn},
 	} {
 		if nodes[r.key] != nil && r.value != r.a && r.value != r.b {

@@ -164,11 +164,14 @@ func stringsOf(list traits.Lister) []string {
 
 // size is how many members there are; more, when capture was incomplete.
 func (s *names) size() *estimate {
-	shown := map[string]bool{}
+	shown, rows := map[string]bool{}, []int(nil)
 	for _, e := range s.elements {
 		shown[e.names[0]] = true
+		rows = append(rows, e.rows...)
 	}
 	e := counted(len(shown), 0, s.open)
+	e.hits = unique(rows)
+	e.n = len(e.hits)
 	e.comparer = s.estimates
 	return e
 }

@@ -43,6 +43,10 @@ func (o *outcome) clauses(p part) []string {
 			if len(r.hits) == 0 {
 				all = append(all, fmt.Sprintf("none of %s%s has %s", o.s.quantity(r.n), between(o.s.edgesOf(o.s.everyRow())), t.args[0].text))
 			}
+		case "changed":
+			if len(r.hits) > 0 {
+				all = append(all, fmt.Sprintf("%s have a %s that the baseline lacks", o.share(r.hits, r.n), t.args[0].text))
+			}
 		case "before", "then", "eventually", "never_after":
 			all = append(all, fmt.Sprintf("%s does not hold: %s%s", t.text, r.shown, between(o.s.edgesOf(r.hits))))
 		}
@@ -116,6 +120,9 @@ func (o *outcome) comparisonClause(t *term, c comparison) string {
 	}
 	text := subjectOf(t, e)
 	s := fmt.Sprintf("%s is %s over %s%s", text, e, o.over(e), between(o.s.edgesOf(o.s.everyRow())))
+	if set, ok := o.results[indexOf(o.terms, t)].value.(*names); ok && len(set.elements) > 0 {
+		s += ": " + clean(set.String(), 300)
+	}
 	if !e.exact {
 		s += fmt.Sprintf(", %s", o.sure(e))
 	}

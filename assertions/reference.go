@@ -63,7 +63,7 @@ func Reference() string {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | `%s` |\n", tableCell(f.Signature), f.Type, f.Unit, tableCell(f.Doc), tableCell(f.Example))
 	}
-	b.WriteString("\nFunctions of a baseline answer `error` for now: no baseline is recorded yet.\n")
+	b.WriteString("\nThe baseline is the one that has the exercise's name: see [baselines.md](baselines.md). Where there is none, these functions answer `error`.\n")
 	b.WriteString("\n## Built-in checks\n\nThey need no file, gate like any check, and are skipped where there is nothing to judge.\n\n| rule | what it says |\n|---|---|\n")
 	for _, rule := range builtins() {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", rule.name, tableCell(rule.doc))

@@ -18,10 +18,11 @@ func Schema() ([]byte, error) {
 	list.Type, list.Types = "array", nil
 	check := list.Items
 	for name, values := range map[string][]any{
-		"severity": {SeverityError, SeverityWarning}, "on_inconclusive": {OnFail, OnWarn}, "on_nodata": {OnFail, OnWarn},
+		"severity": {SeverityError, SeverityWarning}, "on_nodata": {OnFail, OnWarn},
 	} {
 		check.Properties[name].Enum = values
 	}
+	check.Properties["on_inconclusive"].Pattern = rerunPattern
 	check.Properties["confidence"].ExclusiveMinimum = jsonschema.Ptr(0.5)
 	check.Properties["confidence"].ExclusiveMaximum = jsonschema.Ptr(1.0)
 	for _, name := range []string{"name", "on", "expect"} {

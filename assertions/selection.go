@@ -21,6 +21,7 @@ type selection struct {
 	start, end int64 // of the window, Unix nanoseconds; 0 is unbounded
 	hidden     bool  // capture was incomplete where the check looks: any number of further rows may exist
 	confidence float64
+	baseline   BaselineFile
 	activation *filter.Activation
 	cells      map[*rowExpression][]cell
 }

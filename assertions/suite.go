@@ -32,6 +32,7 @@ type check struct {
 	on       *filter.Filter
 	expect   *expectation
 	by       *rowExpression
+	rerun    *Rerun // nil where inconclusive is the last word
 	kind     filter.Kind
 	unit     string
 	back     bool // on mentions background, so background rows are not left out

@@ -17,6 +17,7 @@ type Input struct {
 	WindowEnd   int64
 	Identities  []traffic.Identity // name the ends of losses of which no packet was kept
 	Exercise    string             // what drove the services; empty where that is not known: then no check is skipped for it
+	Baseline    BaselineFile       // what checks mean by baseline
 }
 
 // world is the input in the order and with the indices that judging needs.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/devloop-io/devloop/assertions/stat"
 )
@@ -40,6 +41,7 @@ type Acceptance struct {
 // EdgeFacts are what the runs say of one edge. Counts are by run, over the runs that have it.
 type EdgeFacts struct {
 	Name    string `yaml:"edge"`
+	Of      int    `yaml:"of_runs,omitempty"` // where it was accepted later: the runs that could have had it
 	Outside bool   `yaml:"outside,omitempty"`
 	Calls   Counts `yaml:"calls"`
 	Reused  Counts `yaml:"reused"`
@@ -49,6 +51,7 @@ type EdgeFacts struct {
 type EndpointFacts struct {
 	Name            string              `yaml:"call"`
 	Edge            string              `yaml:"edge"`
+	Of              int                 `yaml:"of_runs,omitempty"` // as in EdgeFacts
 	Calls           Counts              `yaml:"calls"`
 	Outcomes        map[string]Presence `yaml:"outcomes"`
 	Errors          Counts              `yaml:"errors,omitempty"`
@@ -212,6 +215,12 @@ func (g *gathered) finish() EndpointFacts {
 	}
 	return g.EndpointFacts
 }
+
+// Incomplete says what the capture of the runs lacks; it is empty for what was read from text.
+func (b *Baseline) Incomplete() string { return strings.Join(b.loss, "; ") }
+
+// always reports whether each of the runs that could have had an edge or endpoint has it.
+func (b *Baseline) always(counts Counts, of int) bool { return len(counts) == cmp.Or(of, b.Runs) }
 
 // Endpoint finds an endpoint by its name.
 func (b *Baseline) Endpoint(name string) (*EndpointFacts, bool) {

@@ -221,7 +221,7 @@ func TestBadInput(t *testing.T) {
 		"no runs":          {strings.Replace(text, "\nruns: 5", "\nruns: 0", 1), "runs is 0"},
 		"no time":          {strings.Replace(text, "medians: [", "medians: [-1, ", 1), "read the baseline: the call"},
 		"bad counts":       {strings.Replace(text, "40 x5", "forty", 1), "are no counts"},
-		"too much":         {strings.Repeat("#", maxText+1), "larger than 16 MiB"},
+		"too much":         {strings.Repeat("#", MostText+1), "larger than 16 MiB"},
 		"two documents":    {strings.Replace(text, tail, "---\nversion: 1\n"+tail, 1), "more than one document"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -340,4 +340,36 @@ func FuzzFields(f *testing.F) {
 			t.Errorf("%d fields", len(fields))
 		}
 	})
+}
+
+// What is accepted is no finding any more, and what did not differ stays as it was, byte for byte.
+func TestAccept(t *testing.T) {
+	t.Parallel()
+	changed := clean0()
+	changed.base, changed.egress, changed.perCall = 60, true, 2
+	old, now := clean0().baseline(t, 5), changed.baseline(t, 5)
+	before, err := Marshal(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !Accept(old, now, Compare(old, now, Options{}), "prices are asked for twice", "2026-11-22") {
+		t.Fatal("nothing was accepted")
+	}
+	again := through(t, old)
+	if r := Compare(again, now, Options{}); r.Verdict != traffic.Pass {
+		t.Errorf("%s after it was accepted: %+v", r.Verdict, r.Findings)
+	}
+	if Accept(again, now, Compare(again, now, Options{}), "no reason", "2026-11-23") {
+		t.Error("what does not differ was accepted")
+	}
+	text, err := Marshal(again)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if head, _, _ := strings.Cut(string(before), "entries:"); !strings.HasPrefix(string(text), head) {
+		t.Error("the head changed")
+	}
+	if r := Compare(again, clean0().baseline(t, 1), Options{}); r.Verdict != traffic.Fail {
+		t.Errorf("%s: going back is a change too", r.Verdict)
+	}
 }

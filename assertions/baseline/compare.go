@@ -107,7 +107,7 @@ func (c *comparison) edges() {
 	}
 	for i := range c.old.Edges {
 		e := &c.old.Edges[i]
-		if _, still := c.new.Edge(e.Name); !still && len(e.Calls) == c.old.Runs {
+		if _, still := c.new.Edge(e.Name); !still && c.old.always(e.Calls, e.Of) {
 			c.lost(traffic.FindingEdge, e.Name, many(e.Calls.Sum(), "call"))
 		}
 	}
@@ -154,7 +154,7 @@ func (c *comparison) endpoints() {
 	}
 	for i := range c.old.Endpoints {
 		e := &c.old.Endpoints[i]
-		if _, still := c.new.Endpoint(e.Name); !still && len(e.Calls) == c.old.Runs && !newEdges[e.Edge] {
+		if _, still := c.new.Endpoint(e.Name); !still && c.old.always(e.Calls, e.Of) && !newEdges[e.Edge] {
 			c.lost(traffic.FindingEndpoint, e.Name, many(e.Calls.Sum(), "call"))
 		}
 	}
@@ -324,7 +324,7 @@ func (c *comparison) calls(old, new *EndpointFacts) {
 	entries, steady := c.old.Entries.Steady()
 	now, same := c.new.Entries.Steady()
 	before, fixed := old.Calls.Steady()
-	if steady && same && fixed && entries == now && len(old.Calls) == c.old.Runs && c.old.Runs >= 2 {
+	if steady && same && fixed && entries == now && c.old.always(old.Calls, old.Of) && (c.old.Runs >= 2 || c.o.Describe) {
 		most := slices.Max(new.Calls)
 		if most > before {
 			c.fact(traffic.FindingCalls, new.Name, fmt.Sprintf("is called %d times in a run, and was exactly %d times in each of %d", most, before, c.old.Runs), true, fmt.Sprint(before), fmt.Sprint(most))
@@ -455,6 +455,9 @@ func ofCalls(k, n int) string { return fmt.Sprintf("%d of %s", k, many(n, "call"
 
 // never says in how many runs something was not, and what that proves at 95 %: that it is in less than 1 - 0.05^(1/k) of them.
 func never(runs int) string {
+	if runs < learntRuns {
+		return "never in " + many(runs, "run")
+	}
 	return fmt.Sprintf("never in %s (so in fewer than %.0f %% of runs)", many(runs, "run"), 100*(1-math.Pow(0.05, 1/float64(runs))))
 }
 

@@ -103,7 +103,7 @@ func Summarize(id string, d *traffic.Dissection) *Run {
 		if c.Parent == "" {
 			r.Entries++
 		}
-		key := name + " " + asked(c)
+		key := NameOf(c)
 		e := r.Endpoints[key]
 		if e == nil {
 			if len(r.Endpoints) >= mostEndpoints {
@@ -139,8 +139,7 @@ func lossOf(a *traffic.Account) string {
 
 // edge finds or makes the edge between two ends.
 func (r *Run) edge(src, dst *traffic.Endpoint, sni string) (string, *Edge) {
-	from, to := endName(src, ""), endName(dst, sni)
-	name := from + " -> " + to + ":" + strconv.Itoa(int(dst.Port))
+	name := EdgeOf(src, dst, sni)
 	e := r.Edges[name]
 	if e == nil {
 		if len(r.Edges) >= mostEdges {
@@ -151,6 +150,50 @@ func (r *Run) edge(src, dst *traffic.Endpoint, sni string) (string, *Edge) {
 		r.Edges[name] = e
 	}
 	return name, e
+}
+
+// EdgeOf is the name of the edge between two ends. sni is the name that a TLS handshake asked for, if there was one.
+func EdgeOf(src, dst *traffic.Endpoint, sni string) string {
+	return endName(src, "") + " -> " + endName(dst, sni) + ":" + strconv.Itoa(int(dst.Port))
+}
+
+// NameOf is the name of the endpoint that a call asks.
+func NameOf(c *traffic.Call) string { return EdgeOf(&c.Src, &c.Dst, "") + " " + asked(c) }
+
+// KnowsOutcome reports whether a call of an endpoint that the baseline knows ended in a way that it knows; calls of other
+// endpoints are not asked.
+func (b *Baseline) KnowsOutcome(c *traffic.Call) bool {
+	e, known := b.Endpoint(NameOf(c))
+	if !known {
+		return true
+	}
+	outcome, _ := outcomeOf(c)
+	_, seen := e.Outcomes[outcome]
+	return seen || outcome == "open"
+}
+
+// NewFields are the fields of a call's JSON bodies that the endpoint never had.
+func (e *EndpointFacts) NewFields(c *traffic.Call) []string {
+	if c.HTTP == nil {
+		return nil
+	}
+	var fresh []string
+	look := func(known SetFacts, body []byte, cut bool, headers []traffic.Header) {
+		fields, ok := jsonFields(body, cut, headers)
+		if !ok || known.IsZero() {
+			return
+		}
+		for _, f := range fields {
+			if _, seen := known.Items[f]; !seen {
+				fresh = append(fresh, f)
+			}
+		}
+	}
+	look(e.RequestFields, c.HTTP.RequestBody, c.HTTP.RequestBodyCut, c.HTTP.RequestHeaders)
+	if c.Answered() && c.Status < 400 {
+		look(e.ResponseFields, c.HTTP.ResponseBody, c.HTTP.ResponseBodyCut, c.HTTP.ResponseHeaders)
+	}
+	return fresh
 }
 
 // endName is what an end is called from run to run: never by pod or port of a client. An address counts only where nothing

@@ -19,8 +19,9 @@ import (
 const (
 	head = "# devloop baseline: how the services spoke when this was accepted. Review it like code; devloop baseline compare tells what\n" +
 		"# differs, devloop baseline accept takes it over. Names in it come from the wire.\n"
-	tail    = "# end of baseline\n"
-	maxText = 16 << 20
+	tail = "# end of baseline\n"
+	// MostText is how large the text of a baseline may be, in bytes.
+	MostText = 16 << 20
 )
 
 // Marshal writes a baseline as text: sorted, one fact a line, the same bytes for the same facts.
@@ -51,8 +52,8 @@ func Marshal(b *Baseline) ([]byte, error) {
 // Parse reads the text of a baseline. What is wrong with it is said with the way out: merge conflicts, text that was cut off,
 // a version of the form that this devloop does not know, figures that cannot be.
 func Parse(data []byte) (*Baseline, error) {
-	if len(data) > maxText {
-		return nil, fmt.Errorf("read the baseline: it is larger than %d MiB", maxText>>20)
+	if len(data) > MostText {
+		return nil, fmt.Errorf("read the baseline: it is larger than %d MiB", MostText>>20)
 	}
 	if line := conflict(data); line > 0 {
 		return nil, fmt.Errorf("read the baseline: line %d begins an unresolved merge conflict: resolve it, or record again on the merged code: devloop baseline record", line)
@@ -112,7 +113,7 @@ func (b *Baseline) check() error {
 		if i > 0 && b.Edges[i-1].Name == e.Name {
 			return wrong("the edge " + strconv.Quote(e.Name) + " stands in it twice")
 		}
-		if len(e.Calls) > b.Runs || len(e.Calls) != len(e.Reused) || len(e.Calls) == 0 {
+		if len(e.Calls) > cmp.Or(e.Of, b.Runs) || len(e.Calls) != len(e.Reused) || len(e.Calls) == 0 {
 			return wrong("the edge " + strconv.Quote(e.Name) + " does not have one count of calls and reused for each run")
 		}
 	}
@@ -121,7 +122,7 @@ func (b *Baseline) check() error {
 		if i > 0 && b.Endpoints[i-1].Name == e.Name {
 			return wrong("the call " + strconv.Quote(e.Name) + " stands in it twice")
 		}
-		if err := e.check(b.Runs); err != nil {
+		if err := e.check(cmp.Or(e.Of, b.Runs)); err != nil {
 			return wrong("the call " + strconv.Quote(e.Name) + " " + err.Error())
 		}
 	}

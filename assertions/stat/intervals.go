@@ -75,7 +75,7 @@ func Proportion(k, n int, confidence float64) (low, high float64) {
 }
 
 func wilson(k, n int, confidence float64) (low, high float64) {
-	z := stats.NormalDist{Mu: 0, Sigma: 1}.InvCDF(confidence)
+	z := Normal(confidence)
 	nn, p := float64(n), float64(k)/float64(n)
 	middle := (p + z*z/(2*nn)) / (1 + z*z/nn)
 	half := z / (1 + z*z/nn) * math.Sqrt(p*(1-p)/nn+z*z/(4*nn*nn))
@@ -88,6 +88,9 @@ func wilson(k, n int, confidence float64) (low, high float64) {
 	}
 	return math.Max(low, 0), math.Min(high, 1)
 }
+
+// Normal is the quantile of the standard normal distribution.
+func Normal(p float64) float64 { return stats.NormalDist{Mu: 0, Sigma: 1}.InvCDF(p) }
 
 // bisect finds where a predicate over [0, 1] turns from false to true.
 func bisect(over func(float64) bool) float64 {
@@ -107,7 +110,7 @@ func Poisson(k int, confidence float64) (low, high float64) {
 	alpha := 1 - confidence
 	ceiling := float64(k) + 10*math.Sqrt(float64(k)+1) + 20
 	if k > exactLimit {
-		z := stats.NormalDist{Mu: 0, Sigma: 1}.InvCDF(confidence)
+		z := Normal(confidence)
 		return float64(k) - z*math.Sqrt(float64(k)), float64(k) + z*math.Sqrt(float64(k)) + z*z
 	}
 	if k > 0 { // P(X >= k | m) = GammaInc(k, m)
@@ -141,7 +144,7 @@ func Deviation(xs []float64, confidence float64) (sd, low, high float64) {
 		d := (x - mean) * (x - mean)
 		m4 += d * d / n
 	}
-	z := stats.NormalDist{Mu: 0, Sigma: 1}.InvCDF(confidence)
+	z := Normal(confidence)
 	half := z * math.Sqrt(math.Max(m4-sd*sd*sd*sd, 0)/n)
 	return sd, math.Sqrt(math.Max(sd*sd-half, 0)), math.Sqrt(sd*sd + half)
 }

@@ -126,7 +126,7 @@ func leastRank(n1, n2 int, confidence float64) int {
 		return sort.Search(n1*n2, func(k int) bool { return u.CDF(float64(k)) > alpha })
 	}
 	m := float64(n1) * float64(n2)
-	z := stats.NormalDist{Mu: 0, Sigma: 1}.InvCDF(confidence)
+	z := Normal(confidence)
 	return max(0, int(math.Floor(m/2-z*math.Sqrt(m*float64(n1+n2+1)/12))))
 }
 
