@@ -11,13 +11,15 @@ import (
 	"strings"
 
 	"github.com/devloop-io/devloop/internal/control"
-	"github.com/devloop-io/devloop/store"
 )
+
+// exportsFolder is the folder for exports in the state folder, as the store names it.
+const exportsFolder = "exports"
 
 // File says where a file lies that was exported. There are no others to be had: no name leads out of the folder.
 func (s *Session) File(r control.FileRequest) (*control.FileAnswer, error) {
-	dir := filepath.Join(s.stateDir(), store.ExportsName)
-	name := strings.TrimPrefix(strings.TrimPrefix(r.Path, control.FilesPath), store.ExportsName+"/")
+	dir := filepath.Join(s.stateDir(), exportsFolder)
+	name := strings.TrimPrefix(strings.TrimPrefix(r.Path, control.FilesPath), exportsFolder+"/")
 	if rel, err := filepath.Rel(dir, name); err == nil && filepath.IsAbs(name) {
 		name = rel // an answer's absolute path
 	}
@@ -45,7 +47,7 @@ func (s *Session) File(r control.FileRequest) (*control.FileAnswer, error) {
 	}
 	file := filepath.Join(dir, name)
 	return &control.FileAnswer{
-		URL: (&url.URL{Scheme: "file", Path: filepath.ToSlash(file)}).String(), Path: store.ExportsName + "/" + name, File: file,
+		URL: (&url.URL{Scheme: "file", Path: filepath.ToSlash(file)}).String(), Path: exportsFolder + "/" + name, File: file,
 		Size: info.Size(), SHA256: hex.EncodeToString(sum.Sum(nil)),
 	}, nil
 }
