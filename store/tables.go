@@ -10,7 +10,8 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-	"slices"
+	"reflect"
+	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -26,145 +27,190 @@ const (
 
 func (sn *Snapshot) dissectionDir() string { return filepath.Join(sn.dir, dissectionName) }
 
-// batch is how many rows are converted at a time.
+// batch is how many rows are read at a time.
 const batch = 256
 
-// The bounds of a row group: what it takes in memory, encoded, about how much it holds, and its rows.
+// The bounds of a row group: its rows, and the size of the texts in it.
 const (
-	groupMemory = 16 << 20
-	groupBytes  = 64 << 20
-	groupRows   = 32 << 10
+	groupRows  = 32 << 10
+	groupBytes = 32 << 20
 )
 
 // dictionaryBytes is how large the dictionary of a column may be: in the rest of the row group its texts stand as they are. Bodies and
 // headers mostly either repeat or never do.
 const dictionaryBytes = 1 << 20
 
+// settled is after how many rows the pages of all columns are looked at. Those of texts are with every text.
+const settled = 1 << 10
+
 // table writes rows of one Parquet file with bounded memory.
 type table[R any] struct {
-	f     io.WriteCloser
-	w     *parquet.GenericWriter[R]
-	rows  []R
-	texts texts
-	dicts []*parquet.ColumnWriter // of dictColumns
-	size  int                     // of the batch
-	fresh int                     // size of what came since dicts were asked
-	group int                     // rows of the current row group
-	holds int                     // size of it
-	start int64                   // where it begins in the file
+	f       io.WriteCloser
+	e       *encoder
+	row     R
+	texts   texts
+	columns []column
+	n       int // rows of the row group
+	size    int // of its texts
+	err     error
 }
 
-// dictColumns have dictionaries that could fill quickly.
-var dictColumns = []string{"resp_headers", "req_body", "resp_body"}
-
 func newTable[R any](f io.WriteCloser) *table[R] {
-	options := []parquet.WriterOption{parquet.Compression(new(fastZstd)), parquet.CreatedBy("devloop", "1", ""),
-		parquet.PageBufferSize(32 << 10), parquet.WriteBufferSize(64 << 10), parquet.DictionaryMaxBytes(dictionaryBytes), parquet.DataPageStatistics(false),
-		parquet.DefaultEncodingFor(parquet.Int32, &parquet.DeltaBinaryPacked), parquet.DefaultEncodingFor(parquet.Int64, &parquet.DeltaBinaryPacked),
-		parquet.DefaultEncodingFor(parquet.ByteArray, &parquet.DeltaLengthByteArray)}
-	schema := parquet.SchemaOf(new(R))
-	for _, path := range schema.Columns() {
-		if leaf, _ := schema.Lookup(path...); leaf.Node.Type().Kind() == parquet.ByteArray {
-			options = append(options, parquet.SkipPageBounds(path...)) // the smallest and the largest text of a page tell little
-		}
-	}
-	t := &table[R]{f: f, rows: make([]R, 0, batch), w: parquet.NewGenericWriter[R](f, options...)}
-	for i, path := range t.w.Schema().Columns() {
-		if slices.Contains(dictColumns, path[0]) {
-			t.dicts = append(t.dicts, t.w.ColumnWriters()[i])
-		}
+	w := parquet.NewGenericWriter[R](io.Discard, parquet.CreatedBy("devloop", "1", "")) // a file without rows tells the schema
+	t := &table[R]{f: f, err: w.Close(), columns: columnsFor(w.Schema(), reflect.TypeFor[R]())}
+	t.e = newEncoder(f, t.columns, *w.File().Metadata())
+	for i := range t.columns {
+		t.columns[i].page = t.e.values()
 	}
 	return t
 }
 
-// add appends a row that fill fills in; size is about what it weighs.
-func (t *table[R]) add(size int, fill func(*R, *texts) error) error {
-	t.rows = t.rows[:len(t.rows)+1]
-	if err := fill(&t.rows[len(t.rows)-1], &t.texts); err != nil {
-		return err
+// add appends a row that fill fills in, and fails when there is no use in more.
+func (t *table[R]) add(fill func(*R, *texts) error) error {
+	if t.err == nil && t.e.broken.Load() {
+		t.err = errBroken
 	}
-	t.size += size
-	if len(t.rows) < batch && t.size < dictionaryBytes {
-		return nil
+	if t.err != nil {
+		return t.err
 	}
-	return t.flush()
-}
-
-func (t *table[R]) flush() error {
-	_, err := t.w.Write(t.rows)
-	t.group += len(t.rows)
-	t.fresh += t.size
-	t.holds += t.size
-	clear(t.rows)
-	t.rows = t.rows[:0]
 	t.texts.reset()
-	t.size = 0
-	if err == nil && t.fresh >= dictionaryBytes {
-		t.fresh = 0
-		for _, c := range t.dicts { // a column gives its dictionary up at the end of a page
-			err = errors.Join(err, c.Flush())
+	if t.err = fill(&t.row, &t.texts); t.err != nil {
+		return t.err
+	}
+	row := unsafe.Pointer(&t.row)
+	for i := range t.columns {
+		c := &t.columns[i]
+		size := c.take(row, t.n)
+		if size == 0 {
+			continue
+		}
+		t.size += size
+		if len(c.page.text) >= pageBytes || c.dict != nil && c.dict.size > dictionaryBytes {
+			t.cut(i, t.n+1)
 		}
 	}
-	if size := t.w.Size(); err == nil && (t.group >= groupRows || t.holds >= groupBytes || size-t.start >= groupMemory) {
-		t.group, t.holds = 0, 0
-		err = t.w.Flush()
-		t.start = t.w.Size()
+	t.n++
+	if t.n%settled == 0 {
+		for i := range t.columns {
+			if c := &t.columns[i]; c.full() || c.spent(t.n) {
+				t.cut(i, t.n)
+			}
+		}
 	}
-	return err
+	if t.n == groupRows || t.size >= groupBytes {
+		t.endGroup()
+	}
+	return nil
 }
 
-func (t *table[R]) Close() error {
-	err := t.flush()
-	if err == nil {
-		err = t.w.Close()
+// errBroken says that the rows before could not be written: closing the table tells why.
+var errBroken = errors.New("rows before it could not be written")
+
+// cut has the page of a column encoded, which ends before row n.
+func (t *table[R]) cut(i, n int) {
+	c := &t.columns[i]
+	j := job{column: i, first: c.first, n: n - c.first, coding: c.coding}
+	if c.plain {
+		j.coding = &parquet.Plain
+	}
+	if c.page.n > 0 {
+		c.pad(n)
+		j.page, c.page = c.page, t.e.values()
+	}
+	t.e.jobs <- j
+	c.first = n
+	c.plain = c.plain || c.spent(n)
+}
+
+func (t *table[R]) endGroup() {
+	if t.n == 0 {
+		return
+	}
+	end := job{rows: t.n, dicts: make([]*dictionary, len(t.columns))}
+	for i := range t.columns {
+		c := &t.columns[i]
+		if c.first < t.n {
+			t.cut(i, t.n)
+		}
+		c.first, c.plain = 0, false
+		if c.dict != nil {
+			end.dicts[i], c.dict = c.dict, newDictionary()
+		}
+	}
+	t.e.jobs <- end
+	t.n, t.size = 0, 0
+}
+
+// close writes the end of the file, and says why it is not whole.
+func (t *table[R]) close() error {
+	t.endGroup()
+	err := t.e.close()
+	if t.err != nil && t.err != errBroken {
+		err = errors.Join(t.err, err)
 	}
 	return errors.Join(err, t.f.Close())
 }
 
-// weight of a call in a row group.
-func weight(c *traffic.Call) int {
-	n := 1 << 10
-	if h := c.HTTP; h != nil {
-		n += len(h.RequestBody) + len(h.ResponseBody) + h.RequestHeadersSize + h.ResponseHeadersSize
-	}
-	if p := c.PostgreSQL; p != nil {
-		n += len(p.Query) + len(p.Fingerprint) + len(p.Message) + 64*len(p.Arguments)
-	}
-	if d := c.Redis; d != nil {
-		n += len(d.Reply)
-		for _, a := range d.Args {
-			n += len(a)
-		}
-	}
-	return n
+// CallWriter writes calls as Parquet. It is made by [NewCallWriter] and is not safe for concurrent use.
+type CallWriter struct{ t *table[callRow] }
+
+// NewCallWriter begins a file of calls.
+func NewCallWriter(f io.WriteCloser) *CallWriter { return &CallWriter{newTable[callRow](f)} }
+
+// Write appends a call, of which nothing is kept. After an error there is no use in more: Close tells the cause.
+func (w *CallWriter) Write(c *traffic.Call) error {
+	return w.t.add(func(r *callRow, x *texts) error { return callToRow(c, r, x) })
 }
 
-// WriteCalls writes calls as Parquet and closes f.
-func WriteCalls(f io.WriteCloser, calls iter.Seq[*traffic.Call]) error {
-	t := newTable[callRow](f)
-	for c := range calls {
-		if err := t.add(weight(c), func(r *callRow, x *texts) error { return callToRow(c, r, x) }); err != nil {
-			return fmt.Errorf("write calls: %w", errors.Join(err, f.Close()))
-		}
-	}
-	if err := t.Close(); err != nil {
+// Close ends the file and closes what it was made with.
+func (w *CallWriter) Close() error {
+	if err := w.t.close(); err != nil {
 		return fmt.Errorf("write calls: %w", err)
 	}
 	return nil
 }
 
-// WriteConnections writes connections as Parquet and closes f.
-func WriteConnections(f io.WriteCloser, connections iter.Seq[*traffic.Connection]) error {
-	t := newTable[connRow](f)
-	for c := range connections {
-		if err := t.add(1<<10, func(r *connRow, _ *texts) error { return connToRow(c, r) }); err != nil {
-			return fmt.Errorf("write connections: %w", errors.Join(err, f.Close()))
-		}
-	}
-	if err := t.Close(); err != nil {
+// ConnectionWriter writes connections as Parquet. It is made by [NewConnectionWriter] and is not safe for concurrent use.
+type ConnectionWriter struct{ t *table[connRow] }
+
+// NewConnectionWriter begins a file of connections.
+func NewConnectionWriter(f io.WriteCloser) *ConnectionWriter {
+	return &ConnectionWriter{newTable[connRow](f)}
+}
+
+// Write appends a connection, of which nothing is kept. After an error there is no use in more: Close tells the cause.
+func (w *ConnectionWriter) Write(c *traffic.Connection) error {
+	return w.t.add(func(r *connRow, _ *texts) error { return connToRow(c, r) })
+}
+
+// Close ends the file and closes what it was made with.
+func (w *ConnectionWriter) Close() error {
+	if err := w.t.close(); err != nil {
 		return fmt.Errorf("write connections: %w", err)
 	}
 	return nil
+}
+
+// WriteCalls writes calls as Parquet and closes f.
+func WriteCalls(f io.WriteCloser, calls iter.Seq[*traffic.Call]) error {
+	w := NewCallWriter(f)
+	for c := range calls {
+		if w.Write(c) != nil {
+			break // closing tells
+		}
+	}
+	return w.Close()
+}
+
+// WriteConnections writes connections as Parquet and closes f.
+func WriteConnections(f io.WriteCloser, connections iter.Seq[*traffic.Connection]) error {
+	w := NewConnectionWriter(f)
+	for c := range connections {
+		if w.Write(c) != nil {
+			break // closing tells
+		}
+	}
+	return w.Close()
 }
 
 // ReadCalls reads the calls of a file that [WriteCalls] wrote, a few at a time.

@@ -1,0 +1,243 @@
+package store
+
+import (
+	"encoding/binary"
+	"reflect"
+	"strings"
+	"unsafe"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/encoding"
+	"github.com/parquet-go/parquet-go/format"
+)
+
+// pageBytes is how much a page holds before it is encoded. One of a column that says nothing holds the whole row group.
+const pageBytes = 32 << 10
+
+// column collects the values of one column, which are required and of a plain type, and cuts them into pages. A value that is zero costs
+// nothing until another one comes: most columns of most calls are empty.
+type column struct {
+	name   string
+	offset uintptr // of its field in a row
+	kind   parquet.Kind
+	coding encoding.Encoding
+	dict   *dictionary // nil for columns without
+	plain  bool        // it has been given up for the rest of the row group
+
+	first int // row of the page's first value
+	page  *values
+}
+
+// values are those of a page. By the kind of the column, one of the lists is used.
+type values struct {
+	n       int
+	bits    []byte
+	small   []int32 // or codes of the dictionary
+	large   []int64
+	doubles []float64
+	text    []byte
+	offsets []uint32 // of texts, and of their end
+}
+
+func (v *values) reset() {
+	v.n, v.bits, v.small, v.large, v.doubles, v.text = 0, v.bits[:0], v.small[:0], v.large[:0], v.doubles[:0], v.text[:0]
+	v.offsets = append(v.offsets[:0], 0)
+}
+
+func (v *values) size() int {
+	return len(v.bits) + 4*len(v.small) + 8*len(v.large) + 8*len(v.doubles) + len(v.text) + 4*len(v.offsets)
+}
+
+// dictionary numbers the different texts of a column in a row group. The empty one is 0.
+type dictionary struct {
+	codes map[string]int32
+	texts []string // by their numbers
+	size  int      // of the dictionary's page
+	store strings.Builder
+	last  string // the text that came last
+	code  int32
+}
+
+func newDictionary() *dictionary {
+	return &dictionary{codes: map[string]int32{"": 0}, texts: []string{""}, size: 4}
+}
+
+// page is the dictionary's, plainly encoded: each text behind its length.
+func (d *dictionary) page(b []byte) []byte {
+	for _, s := range d.texts {
+		b = append(binary.LittleEndian.AppendUint32(b, uint32(len(s))), s...)
+	}
+	return b
+}
+
+// number is that of a text, which may lie in memory that is used again.
+func (d *dictionary) number(s string) int32 {
+	if s == d.last {
+		return d.code
+	}
+	code, ok := d.codes[s]
+	if !ok {
+		code = int32(len(d.texts))
+		s = d.keep(s)
+		d.codes[s] = code
+		d.texts = append(d.texts, s)
+		d.size += 4 + len(s)
+	}
+	d.last, d.code = d.texts[code], code
+	return code
+}
+
+// keep copies a text into memory that many share.
+func (d *dictionary) keep(s string) string {
+	const piece = 16 << 10
+	if len(s) > piece/4 {
+		return strings.Clone(s)
+	}
+	if d.store.Cap()-d.store.Len() < len(s) {
+		d.store = strings.Builder{}
+		d.store.Grow(piece)
+	}
+	at := d.store.Len()
+	d.store.WriteString(s)
+	return d.store.String()[at:]
+}
+
+// columnsFor are the columns of a row type, in the order of its schema.
+func columnsFor(schema *parquet.Schema, row reflect.Type) []column {
+	offsets := map[string]uintptr{}
+	fieldOffsets(row, 0, offsets)
+	var all []column
+	for _, path := range schema.Columns() {
+		leaf, _ := schema.Lookup(path...)
+		c := column{name: path[0], offset: offsets[path[0]], kind: leaf.Node.Type().Kind(), coding: leaf.Node.Encoding()}
+		switch {
+		case c.coding != nil && c.coding.Encoding() == format.RLEDictionary:
+			c.dict = newDictionary()
+		case c.coding != nil:
+		case c.kind == parquet.Int32, c.kind == parquet.Int64:
+			c.coding = &parquet.DeltaBinaryPacked
+		case c.kind == parquet.ByteArray:
+			c.coding = &parquet.DeltaLengthByteArray
+		default:
+			c.coding = &parquet.Plain
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// fieldOffsets finds where the field of each column lies.
+func fieldOffsets(t reflect.Type, base uintptr, into map[string]uintptr) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Anonymous {
+			fieldOffsets(f.Type, base+f.Offset, into)
+			continue
+		}
+		name, _, _ := strings.Cut(f.Tag.Get("parquet"), ",")
+		into[name] = base + f.Offset
+	}
+}
+
+// take appends the value that the row at hand, the n-th of its group, has; size is what its text weighs.
+func (c *column) take(row unsafe.Pointer, n int) (size int) {
+	field := unsafe.Add(row, c.offset)
+	switch c.kind {
+	case parquet.ByteArray:
+		s := *(*string)(field) // also of a []byte, which begins like a string
+		if s == "" {
+			return 0
+		}
+		c.pad(n)
+		return c.text(s)
+	case parquet.Boolean:
+		if !*(*bool)(field) {
+			return 0
+		}
+		c.pad(n + 1)
+		c.page.bits[(c.page.n-1)/8] |= 1 << ((c.page.n - 1) % 8)
+		return 0
+	case parquet.Int32:
+		v := *(*int32)(field)
+		if v == 0 {
+			return 0
+		}
+		c.pad(n)
+		c.page.small = append(c.page.small, v)
+	case parquet.Int64:
+		v := *(*int64)(field)
+		if v == 0 {
+			return 0
+		}
+		c.pad(n)
+		c.page.large = append(c.page.large, v)
+	case parquet.Double:
+		v := *(*float64)(field)
+		if v == 0 {
+			return 0
+		}
+		c.pad(n)
+		c.page.doubles = append(c.page.doubles, v)
+	}
+	c.page.n++
+	return 0
+}
+
+// text appends a text or its number.
+func (c *column) text(s string) (size int) {
+	c.page.n++
+	if c.dict != nil && !c.plain {
+		known := c.dict.size
+		c.page.small = append(c.page.small, c.dict.number(s))
+		return c.dict.size - known
+	}
+	c.page.text = append(c.page.text, s...)
+	c.page.offsets = append(c.page.offsets, uint32(len(c.page.text)))
+	return len(s)
+}
+
+// pad brings the page up to a row with values that are zero.
+func (c *column) pad(row int) {
+	if lack := row - c.first - c.page.n; lack > 0 {
+		c.page.zeros(c.kind, c.dict != nil && !c.plain, lack)
+	}
+}
+
+// zeros appends n values that are zero; coded are those that stand as numbers of a dictionary.
+func (v *values) zeros(kind parquet.Kind, coded bool, n int) {
+	v.n += n
+	switch {
+	case coded, kind == parquet.Int32:
+		v.small = extend(v.small, n)
+	case kind == parquet.Int64:
+		v.large = extend(v.large, n)
+	case kind == parquet.Double:
+		v.doubles = extend(v.doubles, n)
+	case kind == parquet.Boolean:
+		v.bits = extend(v.bits, (v.n+7)/8-len(v.bits))
+	case kind == parquet.ByteArray:
+		for range n {
+			v.offsets = append(v.offsets, uint32(len(v.text)))
+		}
+	}
+}
+
+// extend appends n zeros.
+func extend[T any](list []T, n int) []T {
+	k := len(list)
+	if cap(list)-k < n {
+		list = append(list, make([]T, n)...)
+		return list
+	}
+	list = list[:k+n]
+	clear(list[k:])
+	return list
+}
+
+// full reports whether the page should be encoded, and spent whether the dictionary should be given up: it is too large, or hardly any of
+// the texts in n rows repeats.
+func (c *column) full() bool { return c.page.size() >= pageBytes }
+
+func (c *column) spent(n int) bool {
+	return c.dict != nil && !c.plain && (c.dict.size > dictionaryBytes || len(c.dict.texts) > 2048 && len(c.dict.texts) > n/4*3)
+}

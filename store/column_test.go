@@ -1,0 +1,81 @@
+package store
+
+import (
+	"errors"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// TestManyRows: columns that are rarely filled, dictionaries that are given up because they grow or because nothing repeats, and several
+// pages and row groups come back as they were.
+func TestManyRows(t *testing.T) {
+	t.Parallel()
+	const n = groupRows + 5000
+	call := func(i int) *traffic.Call {
+		c := &traffic.Call{ID: strconv.Itoa(i), Index: i, Start: int64(i) * 1e6, Path: "/items/" + strconv.Itoa(i)}
+		if i%1000 == 7 {
+			c.Error, c.Background, c.Depth = traffic.ErrorReset, true, i
+			c.Retry = &traffic.Retry{Group: "a", Attempt: i, DelayNS: int64(-i), Factor: float64(i) / 3}
+		}
+		if i > n-3000 {
+			c.Revision, c.Parent, c.SelfNS = "r"+strconv.Itoa(i%3), "p", -5
+			c.HTTP = &traffic.HTTP{Host: "h", ResponseBody: make([]byte, i%3000), RequestHeaders: []traffic.Header{{Name: "A", Value: c.ID}}}
+		}
+		return c
+	}
+	path := filepath.Join(t.TempDir(), "calls")
+	err := WriteCalls(create(t, path), func(yield func(*traffic.Call) bool) {
+		for i := 0; i < n && yield(call(i)); i++ {
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := 0
+	for c, err := range ReadCalls(path) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(call(i), c, sameAddrs); diff != "" {
+			t.Fatalf("call %d (-want +got):\n%s", i, diff)
+		}
+		i++
+	}
+	if i != n {
+		t.Errorf("%d rows of %d", i, n)
+	}
+}
+
+// limited takes so many bytes, as a disk does that fills up.
+type limited struct{ left int }
+
+func (f *limited) Write(b []byte) (int, error) {
+	if f.left -= len(b); f.left < 0 {
+		return 0, syscall.ENOSPC
+	}
+	return len(b), nil
+}
+
+func (*limited) Close() error { return nil }
+
+// TestWritingStops: when nothing can be written any more, the rows that come are refused, and the end says why.
+func TestWritingStops(t *testing.T) {
+	t.Parallel()
+	w := NewCallWriter(&limited{left: 1 << 10})
+	rows := 0
+	for w.Write(&traffic.Call{ID: strconv.Itoa(rows)}) == nil {
+		rows++
+		if rows > 100*groupRows {
+			t.Fatal("rows are taken and never written")
+		}
+	}
+	if err := w.Close(); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("the end says %v", err)
+	}
+}
