@@ -182,29 +182,3 @@ func (s *Session) chosen(sn *store.Snapshot, name string) (*store.Dissection, er
 	}
 	return d, nil
 }
-
-// liveDatabase is what is captured now: the newest iterations' rows.
-func (s *Session) liveDatabase(context.Context) (*query.Database, func(), error) {
-	db := &query.Database{Name: query.Live, Identities: s.identities()}
-	s.mu.Lock()
-	recent := slices.Clone(s.recent)
-	s.mu.Unlock()
-	for _, it := range recent {
-		if it.Snapshot == "" {
-			continue
-		}
-		if d := s.rows.get(it.ID); d != nil {
-			db.Calls, db.Connections = append(db.Calls, d.Calls...), append(db.Connections, d.Connections...)
-			db.Account = d.Account
-			if db.Start == 0 {
-				db.Start = it.Started
-			}
-			db.End = it.Ended
-		}
-	}
-	if len(db.Connections) == 0 {
-		db.Empty = "nothing has been captured yet: devloop run starts the services and captures what they say"
-	}
-	db.ReadCalls, db.ReadConnections = each(db.Calls), each(db.Connections)
-	return db, func() {}, nil
-}

@@ -37,6 +37,7 @@ func (r *request) reply(it *traffic.Iteration, err error) {
 // Run is the loop: it returns when ctx ends, with everything it started ended. It must be called once.
 func (s *Session) Run(ctx context.Context) error {
 	defer close(s.ended)
+	defer s.jobs.close()
 	w, err := watch.New(s.workspace, watch.Options{Log: s.log})
 	if err != nil {
 		return fmt.Errorf("watch %s: %w", s.workspace, err)

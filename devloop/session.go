@@ -19,6 +19,7 @@ import (
 	"github.com/devloop-io/devloop/devloop/watch"
 	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/query"
 	"github.com/devloop-io/devloop/store"
 	"github.com/devloop-io/devloop/traffic"
 	"github.com/devloop-io/devloop/traffic/redact"
@@ -45,6 +46,7 @@ type Session struct {
 	requests  chan *request
 	syncs     chan chan struct{} // answered by closing, when all saves up to then are noted
 	ended     chan struct{}
+	filters   query.Filters
 
 	mu       sync.Mutex
 	cfg      *config.Config
@@ -69,7 +71,10 @@ type Session struct {
 	watchers map[int]func(control.Event)
 	nextID   int
 	crashes  []crash
+	happened happened
 	rows     *rowCache
+	makings  makings
+	jobs     *jobs
 }
 
 // state is what is remembered from one daemon to the next.
@@ -102,6 +107,7 @@ func New(o Options) (*Session, error) {
 	if err := s.remember(); err != nil {
 		return nil, err
 	}
+	s.jobs = newJobs(s.jobsPath(), s.log, s.dissectSnapshot)
 	return s, nil
 }
 

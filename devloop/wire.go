@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +33,16 @@ type wire struct {
 	keys     *keyLog
 	events   func(from, to int64) []traffic.ClusterEvent
 	sealed   sealedEvents
+	live     *live
+	env      environment
+
+	marksMu sync.Mutex
+	marks   []mark
+	began   int64  // Unix nanoseconds
+	before  uint64 // number of the last segment of an earlier daemon
+	earlier map[uint64]capture.Segment
+	making  sync.WaitGroup // snapshots
+	running context.Context
 
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -50,6 +60,7 @@ type openWindow struct {
 	release      func()
 	snapshot     *store.Snapshot
 	dissection   *traffic.Dissection
+	seals        int // how often it was sealed: again when it was made longer
 }
 
 // nodeName is the first part of the IDs of calls in local environments.
@@ -58,11 +69,9 @@ const nodeName = "local"
 // DissectOptions are what iterations are dissected with.
 func DissectOptions() dissect.Options { return dissect.Options{Node: nodeName} }
 
-const followEvery = 100 * time.Millisecond
-
 // newWire begins to capture what the environment runs, with the best source that works here.
 func newWire(ctx context.Context, env environment, st *store.Store, ringSize int64, o Options, log *slog.Logger) (*wire, error) {
-	w := &wire{store: st, log: log, done: make(chan struct{})}
+	w := &wire{store: st, log: log, env: env, began: time.Now().UnixNano(), done: make(chan struct{})}
 	var err error
 	if w.source, w.why, err = env.Capture(ctx, o.Source, func(err error) { w.failed.Store(&err) }, log); err != nil {
 		return nil, err
@@ -80,10 +89,12 @@ func newWire(ctx context.Context, env environment, st *store.Store, ringSize int
 	if c, ok := env.(changing); ok {
 		w.events, w.sealed.until = c.Events, time.Now().UnixNano()
 	}
-	w.follower = newFollower(w.recorder, resolver(env), w.keys)
-	running, cancel := context.WithCancel(context.Background())
-	w.cancel = cancel
-	go w.record(running)
+	w.live = newLive(st.Redactor(), resolver(env), time.Now)
+	w.follower = newFollower(w.recorder, resolver(env), w.keys, w.live)
+	w.before = w.follower.done
+	w.marks = []mark{{seq: w.before, keys: w.keys.at()}}
+	w.running, w.cancel = context.WithCancel(context.Background())
+	go w.record(w.running)
 	return w, nil
 }
 
@@ -142,6 +153,7 @@ func (w *wire) sourceName() string {
 // stop ends the capture.
 func (w *wire) stop() error {
 	w.cancel()
+	w.making.Wait()
 	<-w.done
 	w.follower.close()
 	return errors.Join(w.recorder.Close(), w.source.Close())
@@ -150,6 +162,8 @@ func (w *wire) stop() error {
 // open begins a window: segments rotate, so that sealing is links and no copy, and the dissector's state at this bound
 // is kept for whoever dissects the window alone.
 func (w *wire) open(ctx context.Context) (*openWindow, error) {
+	w.follower.pause() // nothing is read beyond the bound that is drawn now
+	defer w.follower.resume()
 	ended, err := w.rotate(ctx)
 	if err != nil {
 		return nil, err
@@ -160,7 +174,47 @@ func (w *wire) open(ctx context.Context) (*openWindow, error) {
 		ow.release()
 		return nil, err
 	}
+	w.remember(mark{seq: ended.Seq, keys: ow.keys, checkpoint: ow.checkpoint})
 	return ow, nil
+}
+
+// mark is the dissector's state at the end of a segment.
+type mark struct {
+	seq        uint64
+	keys       int64 // how far the key log was
+	checkpoint []byte
+}
+
+// maxMarks and maxMarkBytes bound the states that are remembered for snapshots that begin in the past.
+const (
+	maxMarks     = 64
+	maxMarkBytes = 32 << 20
+)
+
+// remember keeps the state at a bound.
+func (w *wire) remember(m mark) {
+	w.marksMu.Lock()
+	defer w.marksMu.Unlock()
+	w.marks = append(w.marks, m)
+	size := 0
+	for i := len(w.marks) - 1; i >= 0; i-- {
+		if size += len(w.marks[i].checkpoint); i < len(w.marks)-1 && (size > maxMarkBytes || len(w.marks)-i > maxMarks) {
+			w.marks = w.marks[i+1:]
+			return
+		}
+	}
+}
+
+// markBefore is the newest remembered state before a segment.
+func (w *wire) markBefore(seq uint64) (m mark, ok bool) {
+	w.marksMu.Lock()
+	defer w.marksMu.Unlock()
+	for _, m := range slices.Backward(w.marks) {
+		if m.seq < seq {
+			return m, true
+		}
+	}
+	return mark{}, false
 }
 
 // rotate ends the current segment with everything that was captured so far in it.
@@ -172,6 +226,16 @@ func (w *wire) rotate(ctx context.Context) (capture.Segment, error) {
 		return capture.Segment{}, fmt.Errorf("flush the capture: %w", err)
 	}
 	return w.recorder.Rotate(w.source.Stats())
+}
+
+// nodes are those that something was captured on, sorted.
+func (w *wire) nodes() []string {
+	var list []string
+	for _, ifc := range w.source.Interfaces() {
+		list = append(list, store.NodeOf(&ifc))
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // quiet waits until nothing was on the wire for a while, at most drain.
@@ -212,153 +276,21 @@ func (w *wire) seal(ctx context.Context, ow *openWindow, it *traffic.Iteration, 
 			segments = append(segments, s)
 		}
 	}
+	id := it.ID
+	if ow.seals++; ow.seals > 1 { // it was made longer
+		id = fmt.Sprintf("%s-%d", it.ID, ow.seals)
+	}
 	req := store.SealRequest{
-		ID: it.ID, Segments: segments, Checkpoint: ow.checkpoint, Identities: append(identities, w.follower.lookedUp(identities)...), WindowStart: ow.began, WindowEnd: ow.ended,
+		ID: id, Segments: segments, Checkpoint: ow.checkpoint, Identities: append(identities, w.follower.lookedUp(identities)...), WindowStart: ow.began, WindowEnd: ow.ended,
 		Iteration: it.ID, Revision: it.Revision, Builds: it.Builds, Source: w.source.Name(),
-		KeyLog: w.keys.since(ow.keys), Events: w.newEvents(ow.ended),
+		KeyLog: w.keys.since(ow.keys), Events: w.newEvents(ow.ended), On: w.nodes(),
 	}
 	if it.Exercise != nil {
 		req.Exercise = it.Exercise.Name
 	}
+	if ow.snapshot != nil {
+		req.Events = append(slices.Clone(ow.snapshot.Events), req.Events...)
+	}
 	ow.snapshot, err = w.store.Seal(ctx, req)
 	return err
-}
-
-// follower is the dissector that follows the ring. It is used from one goroutine at a time.
-type follower struct {
-	recorder *capture.Recorder
-	requests chan followRequest
-	ended    chan struct{}
-
-	d      *dissect.Dissector
-	keys   *keyLog
-	done   uint64 // number of the last segment that was read to its end
-	number uint64
-	hold   func()
-
-	mu      sync.Mutex
-	lookups store.Lookups
-}
-
-type followRequest struct {
-	through uint64
-	answer  chan followAnswer
-}
-
-type followAnswer struct {
-	checkpoint []byte
-	err        error
-}
-
-func newFollower(r *capture.Recorder, resolve func(netip.Addr, int64) (traffic.Workload, bool), keys *keyLog) *follower {
-	f := &follower{
-		recorder: r, requests: make(chan followRequest), ended: make(chan struct{}),
-		keys: keys,
-	}
-	f.d = dissect.New(dissect.Options{Resolve: resolve, Node: nodeName, Secrets: keys.secrets, OnCall: f.learn})
-	if segments := r.Segments(); len(segments) > 0 {
-		f.done = segments[len(segments)-1].Seq // of an earlier daemon: its connections are gone
-	}
-	f.hold = r.Hold(f.done + 1)
-	go f.run()
-	return f
-}
-
-// run reads what was recorded, every now and then and when a window needs it.
-func (f *follower) run() {
-	defer close(f.ended)
-	tick := time.NewTicker(followEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			_ = f.read() // told by the request that needs it
-		case r, ok := <-f.requests:
-			if !ok {
-				return
-			}
-			err := f.read()
-			var a followAnswer
-			if err == nil && f.done < r.through {
-				err = fmt.Errorf("the ring ends before segment %d", r.through)
-			}
-			if err == nil {
-				f.d.EndWindow()
-				a.checkpoint, err = f.d.Checkpoint()
-			}
-			a.err = err
-			r.answer <- a
-		}
-	}
-}
-
-// learn remembers under which names the services looked up what is outside: windows after this one call it without asking again.
-func (f *follower) learn(c *traffic.Call) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.lookups.Learn(c)
-}
-
-// lookedUp are the names of addresses that the environment does not know.
-func (f *follower) lookedUp(known []traffic.Identity) []traffic.Identity {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.lookups.Identities(known)
-}
-
-// checkpoint is the state at the end of a segment.
-func (f *follower) checkpoint(through uint64) ([]byte, error) {
-	r := followRequest{through, make(chan followAnswer, 1)}
-	f.requests <- r
-	a := <-r.answer
-	if a.err != nil {
-		return nil, fmt.Errorf("follow the recording: %w", a.err)
-	}
-	return a.checkpoint, nil
-}
-
-func (f *follower) close() {
-	close(f.requests)
-	<-f.ended
-	f.hold()
-}
-
-// read reads every ended segment that is left.
-func (f *follower) read() error {
-	for _, s := range f.recorder.Segments() {
-		if s.Seq <= f.done {
-			continue
-		}
-		f.keys.refresh()
-		if err := f.segment(s); err != nil {
-			return err
-		}
-		f.done = s.Seq
-		release := f.recorder.Hold(f.done + 1)
-		f.hold()
-		f.hold = release
-	}
-	return nil
-}
-
-func (f *follower) segment(s capture.Segment) error {
-	r, err := pcapfile.Open(s.Path)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	r.Finish()
-	var p traffic.Packet
-	for {
-		err := r.Next(&p)
-		if err == io.EOF || errors.Is(err, pcapfile.ErrTruncated) { // what a full disk cut is counted as lost already
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		f.number++
-		p.Number = f.number
-		f.d.Packet(&p, r.Interface(p.Interface))
-	}
 }

@@ -46,6 +46,16 @@ type Boundaries struct {
 	Why     string     `json:"why,omitempty" jsonschema:"why there is nothing"`
 }
 
+// RawCaptureRequest asks whether packets are recorded (get_raw_capture).
+type RawCaptureRequest struct{}
+
+// RawCapture says whether packets are recorded.
+type RawCapture struct {
+	Enabled bool   `json:"enabled"`
+	Session string `json:"session_id,omitempty" jsonschema:"when this recording began, Unix nanoseconds"`
+	Why     string `json:"why,omitempty"`
+}
+
 // L7Boundaries is from when to when live calls are kept (get_l7_data_boundaries).
 type L7Boundaries struct {
 	Enabled bool       `json:"dissection_enabled"`

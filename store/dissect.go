@@ -23,6 +23,18 @@ import (
 // connections: redacted, retries grouped, in the order in which they began. Callbacks in o are not called; without
 // o.Resolve the snapshot's identities name the ends.
 func (sn *Snapshot) Dissect(ctx context.Context, o dissect.Options) (*traffic.Dissection, error) {
+	return sn.DissectTelling(ctx, o, nil)
+}
+
+// Progress is how far a dissection came.
+type Progress struct {
+	Packets   uint64
+	Calls     uint64
+	Protocols map[string]uint64 // calls by protocol; valid during the call alone
+}
+
+// DissectTelling is Dissect, and calls tell now and then, unless it is nil.
+func (sn *Snapshot) DissectTelling(ctx context.Context, o dissect.Options, tell func(Progress)) (*traffic.Dissection, error) {
 	state, err := sn.Checkpoint()
 	if err != nil {
 		return nil, err
@@ -37,7 +49,20 @@ func (sn *Snapshot) Dissect(ctx context.Context, o dissect.Options) (*traffic.Di
 	}
 	p := sn.Packets()
 	defer p.Close()
-	d, err := collect(sn.s.redactor, o, func(o dissect.Options) (traffic.Account, error) { return runWindow(ctx, p, state, o) })
+	far := Progress{Protocols: map[string]uint64{}}
+	d, err := collect(sn.s.redactor, o, sn.Window.within(), func(o dissect.Options) (traffic.Account, error) {
+		count := o.OnCall
+		o.OnCall = func(c *traffic.Call) {
+			far.Calls++
+			far.Protocols[c.Protocol]++
+			count(c)
+		}
+		return runWindow(ctx, p, state, o, func(packets uint64) {
+			if far.Packets = packets; tell != nil {
+				tell(far)
+			}
+		})
+	})
 	if err != nil {
 		return nil, fmt.Errorf("dissect snapshot %s: %w", sn.ID(), err)
 	}
@@ -46,6 +71,15 @@ func (sn *Snapshot) Dissect(ctx context.Context, o dissect.Options) (*traffic.Di
 	blame(d)
 	sn.Window.stamp(d)
 	return d, nil
+}
+
+// within says which rows belong to a window that was cut out of the ring: those of which a part lies in it. It is nil for
+// other windows, to which all rows belong.
+func (w *Window) within() func(start, end int64) bool {
+	if !w.Cut {
+		return nil
+	}
+	return func(start, end int64) bool { return start < w.End && max(start, end) >= w.Start }
 }
 
 // stamp writes the window's revision on what belongs to it: both ends ran the builds of that revision. An end that the
@@ -71,7 +105,7 @@ func (w *Window) stamp(d *traffic.Dissection) {
 }
 
 // runWindow reads one window, whose connections go on after it.
-func runWindow(ctx context.Context, p *Packets, state []byte, o dissect.Options) (traffic.Account, error) {
+func runWindow(ctx context.Context, p *Packets, state []byte, o dissect.Options, tell func(packets uint64)) (traffic.Account, error) {
 	d := dissect.New(o)
 	if len(state) > 0 {
 		var err error
@@ -80,13 +114,18 @@ func runWindow(ctx context.Context, p *Packets, state []byte, o dissect.Options)
 		}
 	}
 	var pkt traffic.Packet
-	for n := 0; ; n++ {
-		if n%1024 == 0 && ctx.Err() != nil {
-			return traffic.Account{}, ctx.Err()
+	for n := uint64(0); ; n++ {
+		if n%1024 == 0 {
+			if ctx.Err() != nil {
+				return traffic.Account{}, ctx.Err()
+			}
+			tell(n)
 		}
 		err := p.Next(&pkt)
 		if err == io.EOF {
-			return d.EndWindow(), nil
+			a := d.EndWindow()
+			tell(n)
+			return a, nil
 		}
 		if err != nil {
 			return traffic.Account{}, err
@@ -95,11 +134,19 @@ func runWindow(ctx context.Context, p *Packets, state []byte, o dissect.Options)
 	}
 }
 
-// collect runs a dissection and finishes its rows.
-func collect(r *redact.Redactor, o dissect.Options, run func(dissect.Options) (traffic.Account, error)) (*traffic.Dissection, error) {
+// collect runs a dissection and finishes its rows: those that are within, or all where that is nil.
+func collect(r *redact.Redactor, o dissect.Options, within func(start, end int64) bool, run func(dissect.Options) (traffic.Account, error)) (*traffic.Dissection, error) {
 	d := &traffic.Dissection{}
-	o.OnCall = func(c *traffic.Call) { d.Calls = append(d.Calls, c) }
-	o.OnConnection = func(c *traffic.Connection) { d.Connections = append(d.Connections, c) }
+	o.OnCall = func(c *traffic.Call) {
+		if within == nil || within(c.Start, c.End) {
+			d.Calls = append(d.Calls, c)
+		}
+	}
+	o.OnConnection = func(c *traffic.Connection) {
+		if within == nil || within(c.Start, c.End) {
+			d.Connections = append(d.Connections, c)
+		}
+	}
 	var err error
 	if d.Account, err = run(o); err != nil {
 		return nil, err
@@ -209,7 +256,7 @@ func DissectReader(ctx context.Context, in io.Reader, o FileOptions) (*traffic.D
 }
 
 func dissectReader(ctx context.Context, r *pcapfile.Reader, o FileOptions) (*traffic.Dissection, error) {
-	d, err := collect(o.Redactor, o.Dissect, func(d dissect.Options) (traffic.Account, error) { return runFile(ctx, r, d, o.KeyLog) })
+	d, err := collect(o.Redactor, o.Dissect, nil, func(d dissect.Options) (traffic.Account, error) { return runFile(ctx, r, d, o.KeyLog) })
 	if err != nil {
 		return nil, err
 	}

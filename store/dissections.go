@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
+	"github.com/devloop-io/devloop/store/columns"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -145,20 +147,61 @@ func (d *Dissection) Account() (a traffic.Account, err error) {
 	return a, readJSON(filepath.Join(d.dir, lossName), &a)
 }
 
+// Read reads the rows.
+func (d *Dissection) Read() (*traffic.Dissection, error) {
+	rows, err := &traffic.Dissection{}, error(nil)
+	for c, err := range ReadCalls(d.CallsPath()) {
+		if err != nil {
+			return nil, fmt.Errorf("read dissection %s of snapshot %s: %w", d.Name, d.Snapshot, err)
+		}
+		rows.Calls = append(rows.Calls, c)
+	}
+	for c, err := range ReadConnections(d.ConnectionsPath()) {
+		if err != nil {
+			return nil, fmt.Errorf("read dissection %s of snapshot %s: %w", d.Name, d.Snapshot, err)
+		}
+		rows.Connections = append(rows.Connections, c)
+	}
+	if rows.Account, err = d.Account(); err != nil {
+		return nil, fmt.Errorf("read dissection %s of snapshot %s: %w", d.Name, d.Snapshot, err)
+	}
+	return rows, nil
+}
+
 // Entries is the number of calls.
 func (d *Dissection) Entries() (int64, error) {
-	f, err := os.Open(d.CallsPath())
+	f, err := columns.Open(d.CallsPath())
 	if err != nil {
 		return 0, fmt.Errorf("count calls: %w", err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
+	return f.Rows(), nil
+}
+
+// CountProtocols counts the calls of a file that [WriteCalls] wrote by protocol. It reads that column alone.
+func CountProtocols(path string) (map[string]uint64, error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return 0, fmt.Errorf("count calls: %w", err)
+		return nil, fmt.Errorf("count protocols: %w", err)
 	}
-	p, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
-	if err != nil {
-		return 0, fmt.Errorf("count calls of %s: %w", d.CallsPath(), err)
+	defer f.Close()
+	type row struct {
+		Protocol string `parquet:"proto"`
 	}
-	return p.NumRows(), nil
+	r := parquet.NewGenericReader[row](f)
+	defer r.Close()
+	counts := map[string]uint64{}
+	rows := make([]row, batch)
+	for {
+		n, err := r.Read(rows)
+		for i := range n {
+			counts[rows[i].Protocol]++
+		}
+		if err == io.EOF || err == nil && n == 0 {
+			return counts, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("count protocols of %s: %w", path, err)
+		}
+	}
 }

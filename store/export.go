@@ -94,14 +94,27 @@ type ExportOptions struct {
 	End      int64       // Unix nanoseconds, not included; 0 is open
 	Select   []Selection // when not empty, only packets that one of them selects
 	Raw      bool        // leave secrets as they are, and put those of TLS before the packets
+
+	Nodes  []string                   // when not empty, only what was captured on these
+	Match  func(*traffic.Packet) bool // when not nil, only packets for which it is true
+	Format string                     // FormatPCAPNG by default
 }
+
+// The formats of exports. Plain pcap has neither names nor directions nor anything that is not IP.
+const (
+	FormatPCAPNG = "pcapng"
+	FormatPCAP   = "pcap"
+)
 
 // sliced reports whether packets may be left out, so that those that stay get other numbers.
 func (o *ExportOptions) sliced() bool {
-	return o.From > 1 || o.To > 0 || o.Start > 0 || o.End > 0 || len(o.Select) > 0
+	return o.From > 1 || o.To > 0 || o.Start > 0 || o.End > 0 || len(o.Select) > 0 || len(o.Nodes) > 0 || o.Match != nil
 }
 
-func (o *ExportOptions) wants(p *traffic.Packet) bool {
+func (o *ExportOptions) wants(p *traffic.Packet, ifc *traffic.Interface) bool {
+	if len(o.Nodes) > 0 && !slices.Contains(o.Nodes, NodeOf(ifc)) || o.Match != nil && !o.Match(p) {
+		return false
+	}
 	if p.Number < o.From || o.To > 0 && p.Number > o.To || p.Time < o.Start || o.End > 0 && p.Time >= o.End {
 		return false
 	}
@@ -137,6 +150,12 @@ func tupleIn(p *traffic.Packet) (Tuple, bool) {
 // block, an interface block per workload, directions. In a slice each packet's comment says which packet of the snapshot
 // it is. Secrets are masked at equal length and checksums repaired unless o.Raw. It returns how many packets it wrote.
 func (sn *Snapshot) Export(ctx context.Context, w io.Writer, o ExportOptions) (uint64, error) {
+	if sn.Window.Cut {
+		o.Start = max(o.Start, sn.Window.Start)
+		if o.End == 0 || o.End > sn.Window.End {
+			o.End = sn.Window.End
+		}
+	}
 	n, err := export(ctx, w, o, exported{
 		title: "snapshot " + sn.ID(), names: sn.names(), redactor: sn.s.redactor, keyLog: sn.KeyLog,
 		open: func() (packetSource, error) { return sn.Packets(), nil },
@@ -193,6 +212,9 @@ func export(ctx context.Context, w io.Writer, o ExportOptions, x exported) (uint
 		}
 		streams.Done()
 	}
+	if o.Format == FormatPCAP {
+		return exportPCAP(ctx, w, o, x, streams)
+	}
 	header := pcapfile.Header{Application: "devloop", Comment: x.comment(&o), Names: x.names}
 	if o.Raw { // masking what is behind TLS is not possible, so nothing else may open it
 		var err error
@@ -210,7 +232,7 @@ func export(ctx context.Context, w io.Writer, o ExportOptions, x exported) (uint
 		if o.To > 0 && p.Number > o.To {
 			return io.EOF
 		}
-		wanted := o.wants(p)
+		wanted := o.wants(p, src.Interface(p.Interface))
 		if streams != nil {
 			streams.Mask(p.Data, p.Link)
 		}
@@ -251,6 +273,31 @@ func export(ctx context.Context, w io.Writer, o ExportOptions, x exported) (uint
 		return n, err
 	}
 	if err := flushTo(out, pw, &block); err != nil {
+		return n, err
+	}
+	return n, out.Flush()
+}
+
+// exportPCAP writes IP packets as a classic pcap file.
+func exportPCAP(ctx context.Context, w io.Writer, o ExportOptions, x exported, streams *redact.Streams) (n uint64, err error) {
+	out := bufio.NewWriterSize(w, 256<<10)
+	pw := pcapfile.NewPCAPWriter(out)
+	err = each(ctx, x.open, func(p *traffic.Packet, src packetSource) error {
+		if o.To > 0 && p.Number > o.To {
+			return io.EOF
+		}
+		wanted := o.wants(p, src.Interface(p.Interface))
+		if streams != nil {
+			streams.Mask(p.Data, p.Link)
+		}
+		l, ok := redact.Parse(p.Data, p.Link)
+		if !wanted || !ok && l.IP < 0 {
+			return nil
+		}
+		n++
+		return pw.Write(p.Time, p.Data[l.IP:], p.Length-l.IP)
+	}, nil)
+	if err = errors.Join(err, pw.Close()); err != nil {
 		return n, err
 	}
 	return n, out.Flush()

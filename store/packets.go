@@ -1,10 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/devloop-io/devloop/capture/pcapfile"
 	"github.com/devloop-io/devloop/traffic"
@@ -21,11 +23,13 @@ type Packets struct {
 	here   []int          // interface of the current segment → merged one
 	names  []pcapfile.Name
 	cut    bool
+	nodes  []string // only packets that these captured; all without
+	wants  []bool   // by merged interface
 }
 
 // Packets begins to read the snapshot's packets. The caller closes them.
 func (sn *Snapshot) Packets() *Packets {
-	p := &Packets{known: map[string]int{}}
+	p := &Packets{known: map[string]int{}, nodes: sn.Window.Nodes}
 	for _, name := range sn.Window.Segments {
 		p.paths = append(p.paths, filepath.Join(sn.dir, name))
 	}
@@ -52,7 +56,10 @@ func (p *Packets) Next(pkt *traffic.Packet) error {
 		case err == nil:
 			p.number++
 			pkt.Number = p.number
-			pkt.Interface = p.merged(pkt.Interface)
+			if pkt.Interface = p.merged(pkt.Interface); !p.wants[pkt.Interface] {
+				continue
+			}
+			p.ifaces[pkt.Interface].Packets++
 			return nil
 		case errors.Is(err, io.ErrUnexpectedEOF):
 			p.cut = true
@@ -68,9 +75,7 @@ func (p *Packets) merged(i int) int {
 	for len(p.here) <= i {
 		p.here = append(p.here, p.add(p.r.Interface(len(p.here))))
 	}
-	n := p.here[i]
-	p.ifaces[n].Packets++
-	return n
+	return p.here[i]
 }
 
 func (p *Packets) add(ifc *traffic.Interface) int {
@@ -81,8 +86,20 @@ func (p *Packets) add(ifc *traffic.Interface) int {
 	own := *ifc
 	own.Index, own.Packets, own.Dropped, own.Lost = len(p.ifaces), 0, 0, nil
 	p.ifaces = append(p.ifaces, &own)
+	p.wants = append(p.wants, len(p.nodes) == 0 || slices.Contains(p.nodes, NodeOf(ifc)))
 	p.known[key] = own.Index
 	return own.Index
+}
+
+// LocalNode is the node of what was captured on this machine.
+const LocalNode = "local"
+
+// NodeOf is the node that an interface is on.
+func NodeOf(ifc *traffic.Interface) string {
+	if ifc == nil || ifc.Workload == nil {
+		return LocalNode
+	}
+	return cmp.Or(ifc.Workload.Node, LocalNode)
 }
 
 // endSegment takes over what the segment's last blocks say of losses.
@@ -90,6 +107,9 @@ func (p *Packets) endSegment() {
 	for i, ifc := range p.r.Interfaces() {
 		for len(p.here) <= i {
 			p.here = append(p.here, p.add(p.r.Interface(len(p.here))))
+		}
+		if !p.wants[p.here[i]] {
+			continue
 		}
 		own := p.ifaces[p.here[i]]
 		own.Dropped += ifc.Dropped

@@ -29,6 +29,13 @@ type Window struct {
 	Meta      json.RawMessage   `json:"meta,omitempty"`   // the caller's own, as it was given
 	Packets   uint64            `json:"packets"`          // of the segments, as far as they were counted
 	Segments  []string          `json:"segments"`         // file names in order
+
+	// Of a snapshot that was cut out of the ring afterwards: its segments reach beyond Start and End, and what lies outside
+	// is there only so that what lies inside can be read.
+	Cut    bool     `json:"cut,omitempty"`
+	Nodes  []string `json:"nodes,omitempty"`  // only what these captured belongs to it; all without
+	Filter string   `json:"filter,omitempty"` // KFL that exports are narrowed by
+	On     []string `json:"on,omitempty"`     // the nodes that captured, as far as the sealer knew
 }
 
 // SealRequest says what to seal.
@@ -47,6 +54,10 @@ type SealRequest struct {
 	Exercise    string
 	Source      string
 	Meta        json.RawMessage // anything more that belongs to the window
+	Cut         bool            // as in Window
+	Nodes       []string        //
+	Filter      string          //
+	On          []string        //
 }
 
 const (
@@ -84,6 +95,7 @@ func (s *Store) seal(ctx context.Context, req SealRequest) error {
 	w := Window{
 		ID: req.ID, Start: req.WindowStart, End: req.WindowEnd, Iteration: req.Iteration, Revision: req.Revision,
 		Builds: req.Builds, Exercise: req.Exercise, Source: req.Source, Meta: req.Meta, Segments: []string{},
+		Cut: req.Cut, Nodes: req.Nodes, Filter: req.Filter, On: req.On,
 	}
 	names := []string{windowName, identitiesName, checkpointName}
 	for i, seg := range req.Segments {

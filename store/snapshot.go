@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -35,6 +36,8 @@ type Info struct {
 	Created   int64 `json:"created_ns"`
 	Size      int64 `json:"size"`      // bytes, hard links counted in full
 	Dissected bool  `json:"dissected"` // its rows are stored
+
+	Dissections []string `json:"dissections,omitempty"` // their names, oldest first
 }
 
 // Snapshot opens a sealed snapshot. It looks at the sizes of its files; [Snapshot.Verify] at every byte.
@@ -130,6 +133,21 @@ func (sn *Snapshot) ID() string { return sn.Manifest.ID }
 // Dir is its folder.
 func (sn *Snapshot) Dir() string { return sn.dir }
 
+// Info is what a list says of it now.
+func (sn *Snapshot) Info() Info {
+	i := Info{Window: sn.Window, Created: sn.Manifest.Created, Size: sn.Manifest.Size()}
+	i.add(sn.Dissections())
+	return i
+}
+
+func (i *Info) add(list []Dissection) {
+	for _, d := range list {
+		i.Dissected = true
+		i.Size += d.Size
+		i.Dissections = append(i.Dissections, d.Name)
+	}
+}
+
 // Verify digests every file again, those of its dissection too, and says which one is not as it was sealed.
 func (sn *Snapshot) Verify(ctx context.Context) error {
 	if err := sn.Manifest.verify(ctx, sn.dir); err != nil {
@@ -189,10 +207,7 @@ func (s *Store) info(id string) (Info, error) {
 	if err := readJSON(filepath.Join(dir, windowName), &info.Window); err != nil {
 		return Info{}, err
 	}
-	for _, d := range dissections(dir, id) {
-		info.Dissected = true
-		info.Size += d.Size
-	}
+	info.add(dissections(dir, id))
 	return info, nil
 }
 
@@ -227,8 +242,8 @@ func (s *Store) remove(id string) error {
 	return os.Rename(s.path(id), filepath.Join(dir, id)) // gone at once; drop removes the files
 }
 
-// Retain deletes the oldest snapshots until the rest is within the bounds of age and total size, and says which. The
-// newest stays, and what is open stays.
+// Retain deletes snapshots until the rest is within the bounds of age and total size, and says which: the oldest first,
+// those of iterations before those that somebody asked for. The newest stays, and what is open stays.
 func (s *Store) Retain() ([]string, error) {
 	list, err := s.List()
 	if err != nil {
@@ -240,7 +255,9 @@ func (s *Store) Retain() ([]string, error) {
 	}
 	oldest := s.o.Now().Add(-s.o.MaxAge).UnixNano()
 	var gone []string
-	for _, info := range list[:max(0, len(list)-1)] {
+	victims := list[:max(0, len(list)-1)]
+	slices.SortStableFunc(victims, func(a, b Info) int { return cmp.Compare(lasting(a), lasting(b)) })
+	for _, info := range victims {
 		if total <= s.o.MaxSize && info.Created >= oldest {
 			continue
 		}
@@ -255,3 +272,14 @@ func (s *Store) Retain() ([]string, error) {
 	}
 	return gone, nil
 }
+
+// lasting is 1 for a snapshot that no iteration made by itself.
+func lasting(i Info) int {
+	if i.Iteration == "" {
+		return 1
+	}
+	return 0
+}
+
+// Bounds are those of retention.
+func (s *Store) Bounds() (size int64, age time.Duration) { return s.o.MaxSize, s.o.MaxAge }

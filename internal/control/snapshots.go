@@ -6,6 +6,7 @@ import "github.com/devloop-io/devloop/query"
 var (
 	ListDatabases       = Method[query.DatabasesRequest, query.DatabasesAnswer]{"list_databases"}
 	GetDataBoundaries   = Method[query.BoundariesRequest, query.Boundaries]{"get_data_boundaries"}
+	GetRawCapture       = Method[query.RawCaptureRequest, query.RawCapture]{"get_raw_capture"}
 	GetL7DataBoundaries = Method[query.BoundariesRequest, query.L7Boundaries]{"get_l7_data_boundaries"}
 	GetDissectionStatus = Method[query.DissectionStatusRequest, query.DissectionStatus]{"get_dissection_status"}
 	EnableDissection    = Method[query.DissectionStatusRequest, query.DissectionStatus]{"enable_dissection"}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"path"
 	"reflect"
 	"strings"
 
@@ -33,7 +34,53 @@ func (s *server) methods() []method {
 		tells(control.Method[none, control.DoctorAnswer]{Name: "doctor"}, s.doctor),
 		tells(control.Method[control.FollowRequest, none]{Name: "follow"}, s.follow),
 		tells(control.Method[none, none]{Name: "events"}, s.events),
+		looks(control.GetFile, s.exported),
 		answers(control.Method[control.ListenRequest, control.Listening]{Name: "listen"}, s.listen),
+		answers(control.ListAPICalls, s.session.ListAPICalls),
+		answers(control.GetAPICall, s.session.GetAPICall),
+		answers(control.GetAPIStats, s.session.GetAPIStats),
+		answers(control.ListL4Flows, s.session.ListL4Flows),
+		answers(control.GetFlowSummary, s.session.GetFlowSummary),
+		answers(control.GetServiceMap, s.session.GetServiceMap),
+		answers(control.GetService, s.session.GetService),
+		answers(control.ListWorkloads, s.session.ListWorkloads),
+		answers(control.ListIPs, s.session.ListIPs),
+		answers(control.ApplyFilter, s.session.ApplyFilter),
+		answers(control.GetCallTree, s.session.CallTree),
+		answers(control.CompareTraffic, s.session.CompareTraffic),
+		answers(control.ListEvents, s.session.ListEvents),
+		answers(control.GetDependents, s.session.Dependents),
+		answers(control.ListEgress, s.session.Egress),
+		answers(control.Correlate, s.session.Correlate),
+		answers(control.FindSensitiveData, s.session.SensitiveData),
+		answers(control.FindErrors, s.session.Errors),
+		answers(control.ListRetries, s.session.Retries),
+		answers(control.ListConnections, s.session.Connections),
+		answers(control.ExportCalls, s.session.ExportCalls),
+		answers(control.ExportPolicy, s.session.ExportPolicy),
+		answers(control.ListDatabases, s.session.ListDatabases),
+		answers(control.GetDataBoundaries, s.session.GetDataBoundaries),
+		answers(control.GetRawCapture, s.session.GetRawCapture),
+		answers(control.GetL7DataBoundaries, s.session.GetL7DataBoundaries),
+		answers(control.GetDissectionStatus, s.session.GetDissectionStatus),
+		answers(control.EnableDissection, s.session.EnableDissection),
+		answers(control.DisableDissection, s.session.DisableDissection),
+		answers(control.CreateSnapshot, s.session.CreateSnapshot),
+		answers(control.ListSnapshots, s.session.ListSnapshots),
+		answers(control.GetSnapshot, s.session.GetSnapshot),
+		answers(control.DeleteSnapshot, s.session.DeleteSnapshot),
+		answers(control.ExportSnapshotPCAP, s.session.ExportSnapshotPCAP),
+		answers(control.StartDissection, s.session.StartDissection),
+		answers(control.GetDissectionJob, s.session.GetDissectionJob),
+		answers(control.ListDissections, s.session.ListDissections),
+		answers(control.StopDissection, s.session.StopDissection),
+		answers(control.DeleteDissection, s.session.DeleteDissection),
+		answers(control.CaptureTraffic, s.session.CaptureTraffic),
+		answers(control.ExportPCAP, s.session.ExportPCAP),
+		tells(control.BaselineRecord, s.session.RecordBaseline),
+		tells(control.BaselineCompare, s.session.CompareBaseline),
+		tells(control.BaselineAccept, s.session.AcceptBaseline),
+		looks(control.BaselineList, s.session.ListBaselines),
 		tells(control.Method[control.DownRequest, none]{Name: "down"}, s.takeDown),
 	}
 }
@@ -148,6 +195,20 @@ func (s *server) capture(ctx context.Context, _ none, _ func(control.Event)) (*c
 
 func (s *server) doctor(ctx context.Context, _ none, _ func(control.Event)) (*control.DoctorAnswer, error) {
 	return s.session.Doctor(ctx), nil
+}
+
+// exported adds where a file that was exported can be had over TCP.
+func (s *server) exported(r control.FileRequest) (*control.FileAnswer, error) {
+	a, err := s.session.File(r)
+	if err != nil {
+		return nil, err
+	}
+	s.faceMu.Lock()
+	defer s.faceMu.Unlock()
+	if s.face != nil {
+		a.URL = s.face.url + control.FilesPath + path.Base(a.Path)
+	}
+	return a, nil
 }
 
 func (s *server) follow(_ context.Context, r control.FollowRequest, _ func(control.Event)) (*none, error) {
