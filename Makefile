@@ -78,7 +78,6 @@ nightly: ## what takes too long for every change: fuzzing, and the tests again w
 		done; \
 	done
 	CGO_ENABLED=1 scripts/test.sh -race ./...
-	DEVLOOP_NIGHTLY=1 scripts/test.sh -run '^TestKind' -timeout 30m ./internal/e2e
 
 truth: ## our dissection against tshark's, on the captures of DEVLOOP_PCAPS and on 10,000 calls of each protocol
 	scripts/truth.sh

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,7 +24,7 @@ func kindShop(t testing.TB, nodes int) (w *workspace, it *traffic.Iteration) {
 	t.Helper()
 	k := testenv.NeedsKind(t)
 	w = copied(t)
-	name := fmt.Sprintf("devloop-test-shop-%d", nodes)
+	name := shopCluster(nodes)
 	w.edit("devloop.yaml", "    name: shop\n", "    name: "+name+"\n    config: kind.yaml\n")
 	copyFile(t, k.Bare, filepath.Join(w.dir, "kind.yaml"))
 	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
@@ -75,11 +76,15 @@ func phases(t testing.TB, what string, it *traffic.Iteration) {
 	t.Logf("%s: %s, seconds:%s", what, it.Verdict, b.String())
 }
 
-// shopVerdicts runs the shop clean and with faults, and wants of each the verdict that it has locally.
+// shopCluster is the cluster that [kindShop] makes.
+func shopCluster(nodes int) string { return fmt.Sprintf("devloop-test-shop-%d", nodes) }
+
+// shopVerdicts runs the shop clean and with faults, and wants of each the verdict that it has locally; on several nodes also
+// with two pods of a service.
 func shopVerdicts(t *testing.T, nodes int) {
 	w, it := kindShop(t, nodes)
 	phases(t, "clean, first", it)
-	clean := func(it *traffic.Iteration) {
+	clean := func(t *testing.T, it *traffic.Iteration) {
 		t.Helper()
 		if it.Verdict != traffic.Pass || it.ExitCode != 0 {
 			t.Fatalf("clean: %s, exit %d, failure %+v\n%s", it.Verdict, it.ExitCode, it.Failure, explain(not(it, traffic.Pass)))
@@ -92,19 +97,45 @@ func shopVerdicts(t *testing.T, nodes int) {
 		}
 		t.Logf("%d checks of the shop's own pass, %d in all", judged, len(it.Checks))
 	}
-	clean(it)
+	clean(t, it)
+	faulty := func(t *testing.T, f fault) {
+		w.write("faults.env", "FAULTS="+f.Fault+"\n")
+		it := w.run("--env", "kind")
+		phases(t, f.Fault, it)
+		caught(t, it, f)
+	}
 	for _, f := range faults(t) {
-		t.Run(f.Fault, func(t *testing.T) {
-			w.write("faults.env", "FAULTS="+f.Fault+"\n")
-			it := w.run("--env", "kind")
-			phases(t, f.Fault, it)
-			caught(t, it, f)
-		})
+		t.Run(f.Fault, func(t *testing.T) { faulty(t, f) })
 	}
 	w.write("faults.env", "FAULTS=\n")
 	it = w.run("--env", "kind")
 	phases(t, "clean again", it)
-	clean(it)
+	clean(t, it)
+	if nodes == 1 {
+		return
+	}
+	t.Run("every way is one call", func(t *testing.T) { everyWay(t, shopCluster(nodes)) })
+	w.edit("deploy/payment.yaml", "replicas: 1", "replicas: 2")
+	w.says(0, nil, "down", "--keep-cluster") // manifests are read when the environment begins
+	t.Run("two pods", func(t *testing.T) {
+		it := w.run("--env", "kind")
+		phases(t, "clean", it)
+		clean(t, it)
+		pods := map[string]bool{}
+		for _, ifc := range it.Account.Interfaces {
+			if ifc.Workload != nil && ifc.Workload.Service == "payment" && ifc.Packets > 0 {
+				pods[ifc.Workload.Pod] = true
+			}
+		}
+		if len(pods) != 2 {
+			t.Errorf("payment was seen in pods %v, want two", pods)
+		}
+	})
+	for _, f := range faults(t) {
+		if slices.Contains(f.Services, "payment") {
+			t.Run("two pods "+f.Fault, func(t *testing.T) { faulty(t, f) })
+		}
+	}
 }
 
 // TestKindShop has the shop judged in clusters that devloop makes, of one node and of three: clean and with every fault

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,10 +18,9 @@ import (
 	"time"
 
 	"github.com/devloop-io/devloop/dissect"
+	"github.com/devloop-io/devloop/internal/agentbin"
 	"github.com/devloop-io/devloop/internal/config"
-	"github.com/devloop-io/devloop/internal/testenv"
 	"github.com/devloop-io/devloop/kindenv"
-	"github.com/devloop-io/devloop/kindenv/clustertest"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -64,36 +62,17 @@ func (r *recording) dissect(ifaces []traffic.Interface, ids []traffic.Identity) 
 	return calls, conns
 }
 
-// TestKindEveryWayIsOneCall has one pod call others in all the ways that there are on three nodes: each call is there
-// once, with both ends named.
-func TestKindEveryWayIsOneCall(t *testing.T) {
-	testenv.NeedsNight(t)
-	const name = "devloop-test-paths"
-	clustertest.Delete(t, name)
-	c := clustertest.Named(t, name, 3) // another node than one's own takes more than one
-	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
-	defer cancel()
-	dir := filepath.Join("testdata", "paths")
-	cfg, err := config.Load(dir)
+// inProcess attaches to a cluster for a workspace of testdata, without a daemon. What it has in the cluster goes with the
+// test.
+func inProcess(ctx context.Context, t testing.TB, name, cluster, hash string) (*kindenv.Env, *config.Config) {
+	t.Helper()
+	cfg, err := config.Load(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Environment.Kind.Name, cfg.Environment.Kind.Namespace = c.Name, "paths"
-	tools := t.TempDir()
-	began := time.Now()
-	phase := func(what string) {
-		t.Logf("%6.1f s %s", time.Since(began).Seconds(), what)
-		began = time.Now()
-	}
+	cfg.Environment.Kind.Name, cfg.Environment.Kind.Namespace = cluster, name
 	e, err := kindenv.New(ctx, kindenv.Options{
-		Workspace: cfg.Dir, StateDir: filepath.Join(tools, "state"), Config: cfg, Where: kindenv.Kind, Hash: "9a7550b1", Say: func(s string) { t.Log(s) },
-		Tool: func(ctx context.Context, name, arch string) ([]byte, error) {
-			out := filepath.Join(tools, name)
-			if err := compiled(ctx, "./cmd/"+name, arch, out); err != nil {
-				return nil, err
-			}
-			return os.ReadFile(out)
-		},
+		Workspace: cfg.Dir, StateDir: t.TempDir(), Config: cfg, Where: kindenv.Kind, Hash: hash, Say: func(s string) { t.Log(s) }, Tool: agentbin.Binary,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -105,6 +84,21 @@ func TestKindEveryWayIsOneCall(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return e, cfg
+}
+
+// everyWay has one pod call others in all the ways that there are on several nodes: each call is there once, with both ends
+// named. It is a workspace of its own, beside others of the cluster.
+func everyWay(t *testing.T, cluster string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	defer cancel()
+	began := time.Now()
+	phase := func(what string) {
+		t.Logf("%6.1f s %s", time.Since(began).Seconds(), what)
+		began = time.Now()
+	}
+	e, cfg := inProcess(ctx, t, "paths", cluster, "9a7550b1")
+	tools := t.TempDir()
 	phase("attach")
 	source, why, err := e.Capture(ctx, func(err error) { t.Error(err) })
 	if err != nil || why != "" {

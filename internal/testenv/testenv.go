@@ -56,14 +56,6 @@ func NeedsFull(t testing.TB) {
 	}
 }
 
-// NeedsNight skips unless DEVLOOP_NIGHTLY is set, as `make nightly` does: for tests of minutes.
-func NeedsNight(t testing.TB) {
-	t.Helper()
-	if os.Getenv("DEVLOOP_NIGHTLY") == "" {
-		t.Skip("takes minutes: run by `make nightly`")
-	}
-}
-
 // NeedsEngine skips unless a container engine answered; err is what asking it gave.
 func NeedsEngine(t testing.TB, err error) {
 	t.Helper()
