@@ -26,6 +26,8 @@ type root struct {
 	colour    string
 	timeout   time.Duration
 	out, err  io.Writer
+
+	kubeconfig string // of a daemon that is started
 }
 
 func newRoot() *root { return &root{out: os.Stdout, err: os.Stderr} }
@@ -94,7 +96,8 @@ not zero and nothing of devloop's is graver.`
 // verbs is the list of commands, one file each.
 var verbs = []func(*root) *cobra.Command{
 	initVerb, upVerb, runVerb, checkVerb, statusVerb, waitVerb, downVerb, doctorVerb, explainVerb, callsVerb, flowsVerb, traceVerb,
-	snapshotVerb, dissectVerb, kflVerb, clusterVerb, captureVerb, mcpVerb, daemonVerb, configVerb, versionVerb,
+	errorsVerb, compareVerb, retriesVerb, connectionsVerb, egressVerb, dependentsVerb, eventsVerb, correlateVerb, sensitiveVerb, exportVerb,
+	baselineVerb, snapshotVerb, dissectVerb, kflVerb, clusterVerb, captureVerb, mcpVerb, lspVerb, daemonVerb, configVerb, versionVerb,
 }
 
 // fromEnvironment sets every flag that was not given from its twin DEVLOOP_FLAG_NAME.

@@ -1,0 +1,155 @@
+package lsp
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/query"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// facts are what the daemon knows of the wire, as of the newest finished iteration.
+type facts struct {
+	connected bool
+	status    *control.Status
+	iteration *traffic.Iteration // the newest that was judged
+	endpoints []query.Stats      // of its traffic
+	since     time.Time          // when they were asked for
+}
+
+const (
+	lookEvery   = 2 * time.Second // for a daemon, while none runs
+	endpointMax = 500
+)
+
+// live keeps the facts current for as long as the server runs.
+type live struct {
+	connect func(context.Context) (*control.Client, error)
+	changed func() // called after every change, from one goroutine
+
+	mu     sync.Mutex
+	facts  facts
+	client *control.Client
+}
+
+func (l *live) get() facts {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.facts
+}
+
+// daemon is the client to ask, nil without a daemon.
+func (l *live) daemon() *control.Client {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.client
+}
+
+func (l *live) set(c *control.Client, f facts) {
+	l.mu.Lock()
+	l.client, l.facts = c, f
+	l.mu.Unlock()
+	l.changed()
+}
+
+// watch follows the daemon, comes it and goes it as it may, until ctx ends.
+func (l *live) watch(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		if c, err := l.connect(ctx); err == nil {
+			l.follow(ctx, c)
+			if ctx.Err() == nil {
+				last := l.get()
+				last.connected = false
+				l.set(nil, last) // what was seen stays seen, and is old now
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// follow asks for the facts now and after each iteration, until the daemon goes away.
+func (l *live) follow(ctx context.Context, c *control.Client) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	news := make(chan struct{}, 1)
+	news <- struct{}{}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = c.Events(ctx, func(e control.Event) {
+			if e.Iteration == nil || e.Iteration.State == "running" {
+				return
+			}
+			select {
+			case news <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ended:
+			return
+		case <-news:
+			if f, err := ask(ctx, c); err == nil {
+				l.set(c, f)
+			}
+		}
+	}
+}
+
+// ask collects the facts. A workspace whose loop never turned has a status and no more.
+func ask(ctx context.Context, c *control.Client) (facts, error) {
+	status, err := c.Status(ctx)
+	if err != nil {
+		return facts{}, err
+	}
+	f := facts{connected: true, status: status, since: time.Now()}
+	f.iteration, err = c.Verdict(ctx, control.IterationRequest{})
+	if err != nil {
+		f.iteration = nil
+		return f, nil
+	}
+	if stats, err := control.GetAPIStats.Ask(ctx, c, query.StatsRequest{
+		Selection: query.Selection{Scope: query.Scope{Snapshot: f.iteration.ID}}, GroupBy: "endpoint", Limit: endpointMax}, nil); err == nil {
+		f.endpoints = stats.Stats
+	}
+	return f, nil
+}
+
+// services are the names that were seen or are configured.
+func (f *facts) services() []string {
+	var names []string
+	if f.status != nil {
+		for _, s := range f.status.Services {
+			names = append(names, s.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// results are those of a check of a file, newest iteration.
+func (f *facts) results(file, name string) []traffic.CheckResult {
+	if f.iteration == nil {
+		return nil
+	}
+	var list []traffic.CheckResult
+	for _, r := range f.iteration.Checks {
+		if !r.Builtin && r.Name == name && (file == "" || r.File == file) {
+			list = append(list, r)
+		}
+	}
+	return list
+}
