@@ -158,6 +158,8 @@ func (c *outlined) expression() string { return c.expect.plain() }
 
 // still says whether a result is of the check as it stands, whatever its layout.
 func (c *outlined) still(r *traffic.CheckResult) bool {
-	same := func(a, b string) bool { return strings.Join(strings.Fields(a), " ") == strings.Join(strings.Fields(b), " ") }
+	same := func(a, b string) bool {
+		return strings.Join(strings.Fields(a), " ") == strings.Join(strings.Fields(b), " ")
+	}
 	return same(r.Expect, c.expect.plain()) && same(r.On, c.on.plain())
 }
