@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -230,11 +229,14 @@ const queueLength = 256
 func (s *server) serve(m method, w http.ResponseWriter, r *http.Request) {
 	s.busy.Add(1)
 	defer func() { s.touch(); s.busy.Add(-1) }()
-	request, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	request, err := readBody(w, r)
 	if err != nil {
-		w.WriteHeader(http.StatusBadRequest)
-		writeEvent(w, control.Event{Error: &control.Error{What: "read the request: " + err.Error(), Exit: control.ExitBug}})
+		w.WriteHeader(statusOf(err))
+		writeEvent(w, control.Event{Error: known(err)})
 		return
+	}
+	if lasts(r) {
+		_ = http.NewResponseController(w).Flush() // it is taken, though there may be no event for long
 	}
 	events := make(chan control.Event, queueLength)
 	var result any

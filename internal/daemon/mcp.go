@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -39,11 +40,12 @@ func (s *server) serveMCP(mux *http.ServeMux) error {
 	box := &toolbox{options: s.mcpOptions()}
 	box.options.Toolsets = []string{"all"}
 	mux.HandleFunc("POST /mcp", func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
-		if r.ContentLength > maxRequest {
-			refuse(w, http.StatusRequestEntityTooLarge, known(tooLarge()))
+		body, err := readBody(w, r)
+		if err != nil {
+			refuse(w, statusOf(err), known(err))
 			return
 		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		protocol(w, r)
 	})
 	mux.HandleFunc("DELETE /mcp", protocol)

@@ -10,6 +10,8 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -22,7 +24,9 @@ import (
 // api is everything that is served on TCP: the methods as the socket has them, MCP, and REST.
 func (s *server) api() (http.Handler, error) {
 	rest := http.NewServeMux()
-	rest.Handle("POST /v1/", s.handler())
+	for _, m := range s.methods() {
+		rest.HandleFunc("POST /v1/"+m.name, func(w http.ResponseWriter, r *http.Request) { s.serve(m, w, r) })
+	}
 	if err := s.serveMCP(rest); err != nil {
 		return nil, err
 	}
@@ -84,7 +88,35 @@ func (s *server) answerREST(w http.ResponseWriter, r *http.Request, t route, m m
 		t.refuse(w, err)
 		return
 	}
+	if t.file != nil {
+		serveFile(w, r, t.file(result), t.keep)
+		return
+	}
 	writeJSON(w, http.StatusOK, result)
+}
+
+// fileTypes are the media types of what is exported; nothing that a browser would run.
+var fileTypes = map[string]string{
+	".pcap": "application/vnd.tcpdump.pcap", ".pcapng": "application/x-pcapng", ".har": "application/json", ".csv": "text/csv; charset=utf-8",
+	".md": "text/markdown; charset=utf-8", ".yaml": "application/yaml",
+}
+
+// serveFile sends a file that was made for this answer, and removes it unless the request gave it a name.
+func serveFile(w http.ResponseWriter, r *http.Request, path string, keep bool) {
+	f, err := os.Open(path)
+	if err != nil {
+		refuse(w, http.StatusInternalServerError, known(fmt.Errorf("open what was exported: %w", err)))
+		return
+	}
+	defer func() {
+		f.Close()
+		if !keep && !r.URL.Query().Has("file") {
+			_ = os.Remove(path)
+		}
+	}()
+	w.Header().Set("Content-Type", cmp.Or(fileTypes[filepath.Ext(path)], "application/octet-stream"))
+	w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": filepath.Base(path)}))
+	http.ServeContent(w, r, "", time.Time{}, f)
 }
 
 // readRequest makes the method's request of a route's path, parameters and body.

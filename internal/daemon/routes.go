@@ -1,5 +1,10 @@
 package daemon
 
+import (
+	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/query"
+)
+
 // route leads from a verb and a path to a method. Wildcards of the path have names of the request's members.
 type route struct {
 	verb, path string
@@ -9,6 +14,7 @@ type route struct {
 	names      map[string]string
 	connect    bool                           // errors and names as the Connect protocol has them
 	file       func(answer any) (path string) // the answer is a file, and this its path
+	keep       bool                           // it stays after it was sent
 }
 
 // routes is the API as REST: the paths that Kubeshark's hub has, and in the same manner what it has not. /api in front of a path
@@ -42,7 +48,59 @@ func routes() []route {
 		{verb: "POST", path: "/mcp/exports/calls", method: "export_calls", what: "Write calls to a CSV, Markdown or HAR file"},
 		{verb: "POST", path: "/mcp/exports/policy", method: "export_policy", what: "Network policies that allow what was seen"},
 
+		{verb: "GET", path: "/mcp/databases", method: "list_databases", what: "What db can name: live traffic, and dissections of snapshots"},
+		{verb: "GET", path: "/mcp/data-boundaries", method: "get_data_boundaries", what: "From when to when packets are recorded"},
+		{verb: "GET", path: "/mcp/l7-data-boundaries", method: "get_l7_data_boundaries", what: "From when to when live calls are kept"},
+		{verb: "GET", path: "/mcp/raw-capture", method: "get_raw_capture", what: "Whether packets are recorded"},
+		{verb: "GET", path: "/mcp/dissection", method: "get_dissection_status", what: "Whether live calls are kept"},
+		{verb: "POST", path: "/mcp/dissection/enable", method: "enable_dissection", what: "Keep live calls"},
+		{verb: "POST", path: "/mcp/dissection/disable", method: "disable_dissection", what: "Keep no live calls"},
+		{verb: "GET", path: "/mcp/snapshots", method: "list_snapshots", what: "The snapshots, newest first"},
+		{verb: "POST", path: "/mcp/snapshots", method: "create_snapshot", what: "Make a snapshot of what was recorded"},
+		{verb: "GET", path: "/mcp/snapshots/{name}", method: "get_snapshot", what: "One snapshot, also while it is being made"},
+		{verb: "DELETE", path: "/mcp/snapshots/{name}", method: "delete_snapshot", what: "Delete a snapshot"},
+		{verb: "GET", path: "/mcp/snapshots/{id}/pcap", method: "export_snapshot_pcap", what: "Packets of a snapshot as a capture file", file: captureFile},
+		{verb: "GET", path: "/mcp/dissections", method: "list_snapshot_dissections", names: inSnapshot, what: "Dissections of snapshots, newest first"},
+		{verb: "POST", path: "/mcp/dissections", method: "start_snapshot_dissection", names: inSnapshot, what: "Dissect a snapshot"},
+		{verb: "GET", path: "/mcp/dissections/{snapshot_id}/{name}", method: "get_snapshot_dissection_status", what: "How far a dissection is"},
+		{verb: "DELETE", path: "/mcp/dissections/{snapshot_id}/{name}", method: "delete_snapshot_dissection", what: "Delete a dissection"},
+		{verb: "POST", path: "/mcp/dissections/{snapshot_id}/{name}/stop", method: "stop_snapshot_dissection", what: "Stop a dissection"},
+		{verb: "POST", path: "/mcp/captures", method: "capture_traffic", what: "Open a window over running traffic"},
+		{verb: "GET", path: "/mcp/captures/{handle}/pcap", method: "export_pcap", what: "Packets of a window as a capture file", file: captureFile},
+		{verb: "GET", path: control.FilesPath + "{path}", method: "get_file", what: "A file that was exported", file: exportedFile, keep: true},
+		{verb: "GET", path: "/mcp/baselines", method: "baseline_list", what: "The recorded baselines"},
+		{verb: "POST", path: "/mcp/baselines/record", method: "baseline_record", what: "Record how the services speak now"},
+		{verb: "POST", path: "/mcp/baselines/compare", method: "baseline_compare", what: "What differs from a baseline"},
+		{verb: "POST", path: "/mcp/baselines/accept", method: "baseline_accept", what: "Accept what differs, with a reason"},
 		{verb: "GET", path: "/mcp/capture", method: "capture", what: "What is captured, and by whom"},
 		{verb: "GET", path: "/mcp/status", method: "status", what: "What runs, what captures, and where the loop stands"},
+
+		{verb: "POST", path: "/delayed_dissection.DelayedDissection/Start", method: "start_snapshot_dissection", connect: true, names: inConnect, what: "Dissect a snapshot (Connect protocol, JSON)"},
+		{verb: "POST", path: "/delayed_dissection.DelayedDissection/GetStatus", method: "get_snapshot_dissection_status", connect: true, names: inConnect, what: "How far a dissection is (Connect protocol, JSON)"},
+		{verb: "GET", path: "/delayed_dissection.DelayedDissection/GetStatus", method: "get_snapshot_dissection_status", connect: true, names: inConnect, what: "How far a dissection is (Connect protocol, JSON)"},
 	}
+}
+
+// Names of parameters elsewhere, and here.
+var (
+	inSnapshot = map[string]string{"snapshot": "snapshot_id"}
+	inConnect  = map[string]string{
+		"snapshot_name": "snapshot_id", "snapshotName": "snapshot_id", "snapshotId": "snapshot_id",
+		"dissection_name": "name", "dissectionName": "name",
+	}
+)
+
+// captureFile is where an export lies.
+func captureFile(answer any) string {
+	if a, ok := answer.(*query.PCAPAnswer); ok {
+		return a.File
+	}
+	return ""
+}
+
+func exportedFile(answer any) string {
+	if a, ok := answer.(*control.FileAnswer); ok {
+		return a.File
+	}
+	return ""
 }
