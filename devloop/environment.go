@@ -140,6 +140,7 @@ func (s *Session) makeEnvironment(ctx context.Context, cfg *config.Config, where
 	if err != nil && !errors.As(err, &none) {
 		return nil, "", errors.Join(failed(control.ExitEnvironment, traffic.Failure{Phase: "start", What: err.Error(), Hint: "devloop doctor"}), env.Close(ctx))
 	}
+	s.happened.tellOf(w)
 	s.mu.Lock()
 	s.env, s.wire, s.blind, s.follow = env, w, none, true
 	s.mu.Unlock()
@@ -177,6 +178,7 @@ func (s *Session) startFailure(phase string, err error) error {
 func (s *Session) collectCrashes(env environment) {
 	env.Crashes(func(c crash) {
 		s.log.Warn("a service ended by itself", "service", c.service, "what", c.what)
+		s.happened.crashed(c)
 		s.mu.Lock()
 		if s.env == env {
 			s.crashes = append(s.crashes, c)
@@ -309,6 +311,7 @@ func (s *Session) startOne(ctx context.Context, env environment, name string, b 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil {
+		s.happened.started(name, s.served[name].ID, b.ID)
 		s.served[name] = b
 	} else {
 		delete(s.served, name)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"github.com/devloop-io/devloop/capture"
 	"github.com/devloop-io/devloop/internal/control"
@@ -79,7 +80,11 @@ type drive struct {
 }
 
 // crash is a service that ended by itself.
-type crash struct{ service, what, tail string }
+type crash struct {
+	service, what, tail string
+	at                  time.Time // zero where it is not known
+	code                int
+}
 
 // startError is a service that did not come up.
 type startError struct {

@@ -145,6 +145,6 @@ func (c inCluster) Drive(ctx context.Context, d drive) (int, error) {
 // Crashes tells of programs that ended in their containers.
 func (c inCluster) Crashes(tell func(crash)) {
 	for x := range c.Env.Crashes() {
-		tell(crash{x.Service, x.What, x.Tail})
+		tell(crash{service: x.Service, what: x.What, tail: x.Tail})
 	}
 }

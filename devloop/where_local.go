@@ -108,7 +108,7 @@ func (l local) Drive(ctx context.Context, d drive) (int, error) {
 // Crashes tells of processes.
 func (l local) Crashes(tell func(crash)) {
 	for x := range l.Exited() {
-		tell(crash{x.Service, x.Service + " " + x.How(), x.Tail})
+		tell(crash{service: x.Service, what: x.Service + " " + x.How(), tail: x.Tail, at: x.Time, code: x.Code})
 	}
 }
 
