@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -247,7 +246,6 @@ func TestBenchQuestion(t *testing.T) {
 	if *benchChild == "" {
 		t.Skip("BenchmarkQuestions starts it")
 	}
-	debug.SetGCPercent(50)
 	n := benchCalls(t)
 	calls, conns := benchFiles(t, n)
 	db := &Database{Name: "bench", Start: benchStart * 1e6, End: (benchStart + 3_600_000) * 1e6, Account: traffic.Account{Packets: 1}, CallsPath: calls, ConnectionsPath: conns,

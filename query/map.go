@@ -88,7 +88,7 @@ func (m *charting) edges(ctx context.Context) error {
 		return strings.Join([]string{m.level.name(&c.Src), m.level.name(&c.Dst), c.Src.Namespace, c.Dst.Namespace}, between)
 	}
 	by := grouping{of: key, columns: append(strings.Fields("src_ns dst_ns src_kind dst_kind dst_outside src_outside"), m.level.columns...), more: m.level.more}
-	detail := grouping{of: func(c *traffic.Call) string { return protocolOf(c) + between + cut(asked(c), 160) }, columns: askedColumns, more: []store.Further{askedPath}}
+	detail := grouping{of: func(c *traffic.Call) string { return protocolOf(c) + between + cut(asked(c), 160) }, more: askedFurther}
 	all, err := m.sums(ctx, by, &detail, 0)
 	if err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/devloop-io/devloop/filter"
 	"github.com/devloop-io/devloop/store"
@@ -22,15 +21,32 @@ type grouping struct {
 
 // Columns that a name, or what a call asked for, follow from.
 var (
-	srcColumns   = strings.Fields("src_name")
-	dstColumns   = strings.Fields("dst_name")
-	askedColumns = strings.Fields("proto grpc grpc_service grpc_method postgresql postgresql_fingerprint postgresql_command redis redis_command dns tls http method route")
-	endColumns   = strings.Fields("proto state error http status grpc grpc_status postgresql postgresql_sqlstate redis redis_error dns dns_rcode tls tls_alert")
+	srcColumns = []string{"src_name"}
+	dstColumns = []string{"dst_name"}
+	srcAddress = store.Further{Columns: []string{"src_ip"}, When: []filter.Condition{{Column: "src_name", Texts: []string{""}}}}
+	dstAddress = store.Further{Columns: []string{"dst_ip"}, When: []filter.Condition{{Column: "dst_name", Texts: []string{""}}}}
 
-	srcAddress = store.Further{Column: "src_ip", When: []filter.Condition{{Column: "src_name", Texts: []string{""}}}}
-	dstAddress = store.Further{Column: "dst_ip", When: []filter.Condition{{Column: "dst_name", Texts: []string{""}}}}
-	askedPath  = store.Further{Column: "path", When: []filter.Condition{{Column: "route", Texts: []string{""}}, {Column: "grpc", Not: true}, {Column: "postgresql", Not: true},
-		{Column: "redis", Not: true}, {Column: "dns", Not: true}}}
+	isGRPC, notGRPC = filter.Condition{Column: "grpc"}, filter.Condition{Column: "grpc", Not: true}
+	isSQL, notSQL   = filter.Condition{Column: "postgresql"}, filter.Condition{Column: "postgresql", Not: true}
+	isRedis         = filter.Condition{Column: "redis"}
+	notRedis        = filter.Condition{Column: "redis", Not: true}
+
+	askedFurther = []store.Further{
+		{Columns: []string{"grpc_service", "grpc_method"}, When: []filter.Condition{isGRPC}},
+		{Columns: []string{"postgresql_fingerprint", "postgresql_command"}, When: []filter.Condition{isSQL}},
+		{Columns: []string{"redis_command"}, When: []filter.Condition{isRedis}},
+		{Columns: []string{"method", "route"}, When: []filter.Condition{notGRPC, notSQL, notRedis}},
+		{Columns: []string{"path"}, When: []filter.Condition{notGRPC, notSQL, notRedis, {Column: "dns", Not: true}, {Column: "route", Texts: []string{""}}}},
+	}
+	endColumns = []string{"state", "error"}
+	endFurther = []store.Further{
+		{Columns: []string{"status"}, When: []filter.Condition{notSQL, notRedis}},
+		{Columns: []string{"grpc_status"}, When: []filter.Condition{isGRPC}},
+		{Columns: []string{"postgresql_sqlstate"}, When: []filter.Condition{isSQL}},
+		{Columns: []string{"redis_error"}, When: []filter.Condition{isRedis}},
+		{Columns: []string{"dns_rcode"}, When: []filter.Condition{{Column: "dns"}}},
+		{Columns: []string{"tls_alert"}, When: []filter.Condition{{Column: "tls"}}},
+	}
 )
 
 // unknown is the group of calls that lack what they are grouped by.
@@ -40,7 +56,7 @@ func known(s string) string { return cmp.Or(s, unknown) }
 
 // groupings are what statistics can be grouped by.
 var groupings = map[string]grouping{
-	"endpoint": {of: endpointOf, columns: slices.Concat(dstColumns, askedColumns), more: []store.Further{dstAddress, askedPath}},
+	"endpoint": {of: endpointOf, columns: dstColumns, more: append([]store.Further{dstAddress}, askedFurther...)},
 	"service": {of: func(c *traffic.Call) string { return nameOf(&c.Dst) }, conn: func(c *traffic.Connection) string { return nameOf(&c.Dst) },
 		columns: dstColumns, more: []store.Further{dstAddress}},
 	"src": {of: func(c *traffic.Call) string { return nameOf(&c.Src) }, conn: func(c *traffic.Connection) string { return nameOf(&c.Src) },
@@ -52,14 +68,14 @@ var groupings = map[string]grouping{
 	"node": {of: func(c *traffic.Call) string { return known(cmp.Or(c.Dst.Node, c.Src.Node)) },
 		conn: func(c *traffic.Connection) string { return known(cmp.Or(c.Dst.Node, c.Src.Node)) }, columns: []string{"dst_node", "src_node"}},
 	"zone":   {of: func(c *traffic.Call) string { return known(c.Dst.Zone) }, conn: func(c *traffic.Connection) string { return known(c.Dst.Zone) }, columns: []string{"dst_zone"}},
-	"status": {of: result, columns: endColumns},
-	"proto":  {of: func(c *traffic.Call) string { return protocolOf(c) }, columns: []string{"proto", "grpc"}},
+	"status": {of: result, columns: endColumns, more: endFurther},
+	"proto":  {of: func(c *traffic.Call) string { return protocolOf(c) }, columns: nil},
 	"cause": {of: func(c *traffic.Call) string {
 		if !failure(c) {
 			return ""
 		}
 		return result(c)
-	}, columns: endColumns},
+	}, columns: endColumns, more: endFurther},
 }
 
 // groupNames are the names of groupings, the usual one first.
@@ -325,7 +341,7 @@ type columnSums struct {
 func newColumnSums(by grouping, detail *grouping, width int64) *columnSums {
 	s := &columnSums{summing: newSumming(), width: width, byEnd: map[outcome]int{}, byDetail: map[string]int{}}
 	s.key = store.NewClassifier(by.columns, by.more, func(c *traffic.Call) int { return s.index(by.of(c), c) })
-	s.end = store.NewClassifier(endColumns, nil, func(c *traffic.Call) int {
+	s.end = store.NewClassifier(endColumns, endFurther, func(c *traffic.Call) int {
 		return intern(&s.outcomes, s.byEnd, outcomeOf(c))
 	})
 	if detail != nil {
@@ -368,11 +384,13 @@ func (s *columnSums) add(g *store.CallGroup) error {
 		s.groups[keys[k]].count(s.outcomes[ends[e]], n, g.First+int64(first), "")
 	})
 	groups, complete := make([]*group, len(keys)), make([]bool, len(ends))
-	for k := range keys {
-		groups[k] = s.groups[keys[k]]
+	for k, at := range keys {
+		if at >= 0 {
+			groups[k] = s.groups[at]
+		}
 	}
-	for e := range ends {
-		complete[e] = s.outcomes[ends[e]].complete
+	for e, at := range ends {
+		complete[e] = at >= 0 && s.outcomes[at].complete
 	}
 	for i := range g.Selected.All() {
 		into := groups[keyOf[i]]

@@ -127,7 +127,7 @@ func sumGroup(g *columns.Group, suffix string, start, end int64) ([]ConnectionSu
 	}
 	classes := g.Sort(lived)
 	for _, name := range names {
-		if err := classes.By(g, name, nil); err != nil {
+		if err := classes.By(g, name); err != nil {
 			return nil, err
 		}
 	}
@@ -137,13 +137,16 @@ func sumGroup(g *columns.Group, suffix string, start, end int64) ([]ConnectionSu
 			return nil, err
 		}
 		if !nameless.Empty() {
-			if err := classes.By(g, end+"_ip", nameless); err != nil {
+			if err := classes.ByAmong(g, end+"_ip", nameless); err != nil {
 				return nil, err
 			}
 		}
 	}
 	all := make([]ConnectionSums, len(classes.First))
 	for i, row := range classes.First {
+		if row < 0 {
+			continue
+		}
 		text := func(name string) string {
 			c, _ := g.Column(name) // it was read above
 			return string(c.Text(row))
@@ -167,5 +170,5 @@ func sumGroup(g *columns.Group, suffix string, start, end int64) ([]ConnectionSu
 		s.Connections++
 		s.Bytes += uint64(number["client_bytes"][i] + number["server_bytes"][i])
 	}
-	return all, nil
+	return slices.DeleteFunc(all, func(s ConnectionSums) bool { return s.Connections == 0 }), nil
 }

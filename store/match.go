@@ -72,9 +72,12 @@ func callOf(set []setter, all []*columns.Column, i int) (*traffic.Call, error) {
 	return row.call()
 }
 
-// fill sets the fields of a row from row i of their columns.
+// fill sets the fields of a row from row i of their columns, of those that are there.
 func fill(row reflect.Value, set []setter, all []*columns.Column, i int) {
 	for k, s := range set {
+		if all[k] == nil {
+			continue
+		}
 		field := row.FieldByIndex(s.index)
 		switch field.Kind() {
 		case reflect.String:

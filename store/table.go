@@ -184,6 +184,24 @@ func (t *CallTable) Calls(ctx context.Context, rows []int64, names []string) ([]
 type CallGroup struct {
 	*columns.Group
 	Selected columns.Bits
+	base     *columns.Classes
+}
+
+// baseColumns tell what a call is: all else that is known of it depends on that. Classifiers begin with them.
+var baseColumns = []string{"raw", "proto", "http", "grpc", "postgresql", "redis", "dns", "tls", "ws"}
+
+// sorted begins to sort the selected calls.
+func (g *CallGroup) sorted() (*columns.Classes, error) {
+	if g.base == nil {
+		c := g.Sort(g.Selected)
+		for _, name := range baseColumns {
+			if err := c.By(g.Group, name); err != nil {
+				return nil, err
+			}
+		}
+		g.base = c
+	}
+	return g.base.Clone(), nil
 }
 
 // Scan finds calls and hands them to visit, part by part. Worker numbers the goroutine that calls it, from 0; [columns.Workers] says
@@ -195,7 +213,7 @@ func (t *CallTable) Scan(ctx context.Context, s CallSearch, visit func(worker in
 		if err != nil || rows.Empty() {
 			return true, err
 		}
-		return true, visit(worker, &CallGroup{g, rows})
+		return true, visit(worker, &CallGroup{Group: g, Selected: rows})
 	})
 }
 
@@ -209,18 +227,22 @@ type Classifier struct {
 	key     []byte
 }
 
-// Further is a column that only some calls are told apart by.
+// Further are columns that only some calls are told apart by.
 type Further struct {
-	Column string
-	When   []filter.Condition
+	Columns []string
+	When    []filter.Condition
 }
 
 // NewClassifier makes a classifier. Of gets calls in which only the fields of these columns are right, and returns their class; the
 // name of an end (src_name, dst_name) stands where its service does. It is called once for each combination.
 func NewClassifier(names []string, more []Further, of func(*traffic.Call) int) *Classifier {
-	c := &Classifier{columns: append([]string{"raw"}, names...), more: more, of: of, known: map[string]int{}}
+	c := &Classifier{columns: append(slices.Clone(baseColumns), names...), more: more, of: of, known: map[string]int{}}
+	reads := slices.Clone(c.columns)
+	for _, m := range more {
+		reads = append(reads, m.Columns...)
+	}
 	for _, s := range callColumns() {
-		if slices.Contains(c.columns, s.column) || slices.ContainsFunc(more, func(f Further) bool { return f.Column == s.column }) {
+		if slices.Contains(reads, s.column) {
 			c.set = append(c.set, s)
 		}
 	}
@@ -230,11 +252,14 @@ func NewClassifier(names []string, more []Further, of func(*traffic.Call) int) *
 // maxKnown bounds the combinations that a classifier remembers.
 const maxKnown = 1 << 16
 
-// Sort returns for each selected row a number, and for each number the class.
+// Sort returns for each selected row a number, and for each number the class; -1 where no row has it.
 func (c *Classifier) Sort(g *CallGroup) (of []uint32, class []int, err error) {
-	sorted := g.Sort(g.Selected)
-	for _, name := range c.columns {
-		if err := sorted.By(g.Group, name, nil); err != nil {
+	sorted, err := g.sorted()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, name := range c.columns[len(baseColumns):] {
+		if err := sorted.By(g.Group, name); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -243,83 +268,108 @@ func (c *Classifier) Sort(g *CallGroup) (of []uint32, class []int, err error) {
 		if where[i], err = g.Where(m.When, g.Selected); err != nil {
 			return nil, nil, err
 		}
-		if where[i].Empty() {
-			continue
-		}
-		if err := sorted.By(g.Group, m.Column, where[i]); err != nil {
-			return nil, nil, err
-		}
-	}
-	class = make([]int, len(sorted.First))
-	var all []*columns.Column
-	for i, row := range sorted.First {
-		if c.key, err = c.keyOf(g, row, where); err != nil {
-			return nil, nil, err
-		}
-		known, ok := c.known[string(c.key)]
-		if !ok {
-			if all == nil {
-				if all, err = c.read(g); err != nil {
-					return nil, nil, err
-				}
-			}
-			call, err := c.call(g, all, row)
-			if err != nil {
+		for _, name := range m.Columns {
+			if err := sorted.ByAmong(g.Group, name, where[i]); err != nil {
 				return nil, nil, err
 			}
-			known = c.of(call)
-			if len(c.known) < maxKnown {
-				c.known[string(c.key)] = known
-			}
 		}
-		class[i] = known
+	}
+	rows := classRows{c: c, g: g, where: where}
+	class = make([]int, len(sorted.First))
+	for i, row := range sorted.First {
+		if class[i] = -1; row < 0 {
+			continue
+		}
+		if class[i], err = rows.class(row); err != nil {
+			return nil, nil, err
+		}
 	}
 	return sorted.Of, class, nil
 }
 
-func (c *Classifier) keyOf(g *CallGroup, row int, where []columns.Bits) ([]byte, error) {
-	key := c.key[:0]
-	for _, name := range c.columns {
-		column, err := g.ColumnOf(name, g.Selected)
-		if err != nil {
-			return nil, err
+// classRows asks for the classes of single rows.
+type classRows struct {
+	c     *Classifier
+	g     *CallGroup
+	where []columns.Bits
+	keys  []*columns.Column   // of c.columns
+	more  [][]*columns.Column // of c.more, as far as they are read
+}
+
+func (r *classRows) class(row int) (int, error) {
+	c := r.c
+	if r.keys == nil {
+		if err := r.open(); err != nil {
+			return 0, err
 		}
+	}
+	key := c.key[:0]
+	for _, column := range r.keys {
 		key = column.Append(key, row)
 	}
-	for i, m := range c.more {
-		if !where[i].Has(row) {
+	for i := range c.more {
+		if !r.where[i].Has(row) {
 			key = append(key, 0)
 			continue
 		}
-		column, err := g.ColumnOf(m.Column, g.Selected)
-		if err != nil {
-			return nil, err
+		key = append(key, 1)
+		for _, column := range r.more[i] {
+			key = column.Append(key, row)
 		}
-		key = column.Append(append(key, 1), row)
 	}
-	return key, nil
+	c.key = key
+	if known, ok := c.known[string(key)]; ok {
+		return known, nil
+	}
+	call, err := r.call(row)
+	if err != nil {
+		return 0, err
+	}
+	known := c.of(call)
+	if len(c.known) < maxKnown {
+		c.known[string(key)] = known
+	}
+	return known, nil
 }
 
-func (c *Classifier) read(g *CallGroup) ([]*columns.Column, error) {
-	var all []*columns.Column
-	for _, s := range c.set {
-		column, err := g.ColumnOf(s.column, g.Selected)
+// open finds the columns that keys are made of; they were read for sorting.
+func (r *classRows) open() error {
+	for _, name := range r.c.columns {
+		column, err := r.g.ColumnOf(name, r.g.Selected)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		all = append(all, column)
+		r.keys = append(r.keys, column)
 	}
-	return all, nil
+	r.more = make([][]*columns.Column, len(r.c.more))
+	for i, m := range r.c.more {
+		if r.where[i].Empty() {
+			continue
+		}
+		for _, name := range m.Columns {
+			column, err := r.g.ColumnOf(name, r.where[i])
+			if err != nil {
+				return err
+			}
+			r.more[i] = append(r.more[i], column)
+		}
+	}
+	return nil
 }
 
 // call rebuilds a call as far as the classifier looks at it.
-func (c *Classifier) call(g *CallGroup, all []*columns.Column, row int) (*traffic.Call, error) {
-	call, err := callOf(c.set, all, row)
+func (r *classRows) call(row int) (*traffic.Call, error) {
+	set, all := r.c.set, []*columns.Column(nil)
+	for _, s := range set {
+		all = append(all, r.column(s.column, row))
+	}
+	call, err := callOf(set, all, row)
 	if err != nil {
 		return nil, err
 	}
-	for k, s := range c.set {
+	for k, s := range set {
 		switch {
+		case all[k] == nil:
 		case s.column == "raw" && len(all[k].Text(row)) > 0: // it is whole
 			return call, nil
 		case s.column == "src_name":
@@ -329,4 +379,17 @@ func (c *Classifier) call(g *CallGroup, all []*columns.Column, row int) (*traffi
 		}
 	}
 	return call, nil
+}
+
+// column is one that was read for sorting, nil where it does not matter for a row.
+func (r *classRows) column(name string, row int) *columns.Column {
+	if i := slices.Index(r.c.columns, name); i >= 0 {
+		return r.keys[i]
+	}
+	for i, m := range r.c.more {
+		if k := slices.Index(m.Columns, name); k >= 0 && r.where[i].Has(row) {
+			return r.more[i][k]
+		}
+	}
+	return nil
 }

@@ -32,8 +32,13 @@ func (g *Group) Sort(sel Bits) *Classes {
 // maxDense is the largest table with a place for each class and each value; beyond it they are looked up.
 const maxDense = 1 << 18
 
-// By splits the classes by a column. Rows outside of only, where it is given, keep their class.
-func (c *Classes) By(g *Group, name string, only Bits) error {
+// Clone is a copy that can be split further by itself.
+func (c *Classes) Clone() *Classes {
+	return &Classes{Of: append([]uint32(nil), c.Of...), First: append([]int(nil), c.First...), sel: c.sel, whole: c.whole}
+}
+
+// By splits the classes by a column.
+func (c *Classes) By(g *Group, name string) error {
 	if len(c.First) == 0 {
 		return nil
 	}
@@ -48,21 +53,79 @@ func (c *Classes) By(g *Group, name string, only Bits) error {
 	if n <= 1 {
 		return nil
 	}
-	old := len(c.First)
-	if only != nil { // a class can have rows that are split and rows that are not: the latter are as if of one more value.
-		for i := range g.Rows {
-			if !only.Has(i) {
-				c.codes[i] = uint32(n)
-			}
-		}
-		n++
-	}
-	if old*n <= maxDense {
+	if old := len(c.First); old*n <= maxDense {
 		c.dense(column, n, old)
 	} else {
 		c.hashed(column, n)
 	}
 	return nil
+}
+
+// ByAmong splits the rows of only off their classes, by a column. A class that so has lost its rows has -1 as its first one.
+func (c *Classes) ByAmong(g *Group, name string, only Bits) error {
+	among := only.Count()
+	if among == 0 {
+		return nil
+	}
+	column, err := g.ColumnOf(name, only)
+	if err != nil {
+		return err
+	}
+	if len(c.codes) < g.Rows {
+		c.codes = make([]uint32, g.Rows)
+	}
+	n := column.codes(c.codes, only)
+	old := len(c.First)
+	table := newHash(among)
+	for i := range only.All() {
+		place, found := table.at(uint64(c.Of[i])*uint64(n) + uint64(c.codes[i]))
+		if !found {
+			*place = uint32(len(c.First))
+			c.First = append(c.First, i)
+		}
+		c.Of[i] = *place
+	}
+	left := make([]bool, old)
+	for i := range c.sel.All() {
+		if k := c.Of[i]; int(k) < old {
+			if !left[k] {
+				left[k], c.First[k] = true, i
+			}
+		}
+	}
+	for k := range left {
+		if !left[k] {
+			c.First[k] = -1
+		}
+	}
+	return nil
+}
+
+// hash is a hash table with open addressing, at least twice as large as what it holds.
+type hash struct {
+	keys   []uint64
+	values []uint32
+	used   []bool
+}
+
+func newHash(n int) *hash {
+	size := 16
+	for size < 2*n {
+		size *= 2
+	}
+	return &hash{make([]uint64, size), make([]uint32, size), make([]bool, size)}
+}
+
+// at is the place of a key, and whether it was there before.
+func (h *hash) at(key uint64) (*uint32, bool) {
+	mask := len(h.keys) - 1
+	i := int((key+1)*0x9e3779b97f4a7c15>>32) & mask
+	for h.used[i] && h.keys[i] != key {
+		i = (i + 1) & mask
+	}
+	found := h.used[i]
+	h.used[i], h.keys[i] = true, key
+	return &h.values[i], found
 }
 
 func (c *Classes) dense(column *Column, n, old int) {
@@ -88,13 +151,9 @@ func (c *Classes) dense(column *Column, n, old int) {
 	}
 }
 
-// hashed is dense with a hash table: open addressing, twice as large as there can be entries.
+// hashed is dense with a hash table.
 func (c *Classes) hashed(column *Column, n int) {
-	size := 1
-	for size < 2*len(c.Of) {
-		size *= 2
-	}
-	keys, values := make([]uint64, size), make([]uint32, size)
+	table := newHash(len(c.Of))
 	c.First = c.First[:0]
 	for k := range column.parts {
 		p := &column.parts[k]
@@ -102,16 +161,12 @@ func (c *Classes) hashed(column *Column, n int) {
 			if !c.whole && !c.sel.Has(i) {
 				continue
 			}
-			key := uint64(c.Of[i])*uint64(n) + uint64(c.codes[i]) + 1
-			at := int(key*0x9e3779b97f4a7c15>>32) & (size - 1)
-			for keys[at] != 0 && keys[at] != key {
-				at = (at + 1) & (size - 1)
-			}
-			if keys[at] == 0 {
+			place, found := table.at(uint64(c.Of[i])*uint64(n) + uint64(c.codes[i]))
+			if !found {
+				*place = uint32(len(c.First))
 				c.First = append(c.First, i)
-				keys[at], values[at] = key, uint32(len(c.First)-1)
 			}
-			c.Of[i] = values[at]
+			c.Of[i] = *place
 		}
 	}
 }
@@ -120,6 +175,9 @@ func (c *Classes) hashed(column *Column, n int) {
 func (c *Column) codes(out []uint32, sel Bits) int {
 	switch c.Kind {
 	case parquet.Boolean:
+		if c.constant() {
+			return 1
+		}
 		for k := range c.parts {
 			p := &c.parts[k]
 			for i := range p.n {
@@ -131,6 +189,18 @@ func (c *Column) codes(out []uint32, sel Bits) int {
 		return c.numberCodes(out, sel)
 	}
 	return c.textCodes(out, sel)
+}
+
+// constant reports whether no flag of the column is set; so a call that is of one protocol is not of the others.
+func (c *Column) constant() bool {
+	for k := range c.parts {
+		for _, b := range c.parts[k].flags {
+			if b != 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // maxSpan is between the smallest and the largest number of a column that are numbered by their difference.
@@ -298,23 +368,16 @@ func Pairs(sel Bits, a, b []uint32, n, m int, see func(a, b uint32, count, first
 			pairs[*slot-1].count++
 		}
 	} else {
-		size := 1
-		for size < 2*len(a) {
-			size *= 2
-		}
-		keys, values := make([]uint64, size), make([]int32, size)
+		table := newHash(len(a))
 		for i := range sel.All() {
 			key := uint64(a[i])<<32 | uint64(b[i])
-			at := int((key+1)*0x9e3779b97f4a7c15>>32) & (size - 1)
-			for values[at] != 0 && keys[at] != key {
-				at = (at + 1) & (size - 1)
-			}
-			if values[at] == 0 {
+			place, found := table.at(key)
+			if !found {
+				*place = uint32(len(pairs))
 				pairs = append(pairs, pair{first: int32(i)})
 				order = append(order, key)
-				keys[at], values[at] = key, int32(len(pairs))
 			}
-			pairs[values[at]-1].count++
+			pairs[*place].count++
 		}
 	}
 	for i, p := range pairs {

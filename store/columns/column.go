@@ -300,13 +300,30 @@ func (c *Column) whereBetween(sel, out Bits, low, high int64) {
 	out.and(sel)
 }
 
+// whereFlag are the rows of sel whose flag passes. Flags lie in the file as sets do: bit by bit, the first in the lowest.
 func (c *Column) whereFlag(sel, out Bits, test func(bool) bool) {
 	yes, no := test(true), test(false)
 	for k := range c.parts {
 		p := &c.parts[k]
-		for i := range p.n {
-			if p.flag(i) && yes || !p.flag(i) && no {
-				out.Set(p.start + i)
+		for i, b := range p.flags {
+			switch {
+			case yes && no:
+				b = 0xff
+			case no:
+				b = ^b
+			case !yes:
+				b = 0
+			}
+			if left := p.n - 8*i; left < 8 {
+				b &= 1<<max(0, left) - 1
+			}
+			at := p.start + 8*i
+			if b == 0 {
+				continue
+			}
+			out[at/64] |= uint64(b) << (at % 64)
+			if over := at%64 + 8 - 64; over > 0 && at/64+1 < len(out) {
+				out[at/64+1] |= uint64(b) >> (8 - over)
 			}
 		}
 	}
