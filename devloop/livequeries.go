@@ -30,7 +30,7 @@ func (s *Session) liveDatabase(context.Context) (*query.Database, func(), error)
 	db.Identities = w.env.Identities()
 	db.Identities = append(db.Identities, w.follower.lookedUp(db.Identities)...)
 	db.Events = w.eventsIn(db.Start, time.Now().UnixNano())
-	if len(d.Calls) == 0 && len(d.Connections) == 0 {
+	if len(d.Calls) == 0 {
 		db.Empty = s.whyEmptyLive(met, stopped)
 	}
 	db.ReadCalls, db.ReadConnections = each(db.Calls), each(db.Connections)

@@ -607,6 +607,9 @@ func exportOptions(p query.PacketSelection) (o store.ExportOptions, err error) {
 	case p.StartTime < 0 || p.EndTime < 0 || p.EndTime != 0 && p.EndTime <= p.StartTime:
 		return o, control.Usagef("end_time is after start_time, both in Unix milliseconds", fmt.Sprintf("the window from %d to %d is empty", p.StartTime, p.EndTime))
 	}
+	if _, err := compiled(p.KFL); err != nil {
+		return o, err
+	}
 	if p.BPF != "" {
 		f, err := bpf.Compile(p.BPF)
 		if err != nil {
@@ -617,12 +620,21 @@ func exportOptions(p query.PacketSelection) (o store.ExportOptions, err error) {
 	return o, nil
 }
 
+// compiled is a filter, or the user's error.
+func compiled(kfl string) (*filter.Filter, error) {
+	f, err := filter.Compile(kfl)
+	if err != nil {
+		return nil, &control.Error{What: err.Error(), Hint: "devloop kfl explain '…' shows how a filter is read", Exit: control.ExitUsage}
+	}
+	return f, nil
+}
+
 // narrow selects the connections that a filter selects, or that carried a call that it selects. none says why there are
 // none.
 func (s *Session) narrow(ctx context.Context, sn *store.Snapshot, kfl string, o *store.ExportOptions) (none string, err error) {
-	f, err := filter.Compile(kfl)
+	f, err := compiled(kfl)
 	if err != nil {
-		return "", &control.Error{What: err.Error(), Hint: "devloop kfl explain '…' shows how a filter is read", Exit: control.ExitUsage}
+		return "", err
 	}
 	d, err := s.rowsOf(ctx, sn)
 	if err != nil {
@@ -695,9 +707,9 @@ func (s *Session) CaptureTraffic(ctx context.Context, r query.CaptureTrafficRequ
 			return nil, control.Usagef("such as 30s or 5m; 1h at most", fmt.Sprintf("duration %q is none", r.Duration))
 		}
 	}
-	f, err := filter.Compile(r.Filter)
+	f, err := compiled(r.Filter)
 	if err != nil {
-		return nil, &control.Error{What: err.Error(), Hint: "devloop kfl explain '…' shows how a filter is read", Exit: control.ExitUsage}
+		return nil, err
 	}
 	name, err := s.newName(r.Name, "c")
 	if err != nil {
