@@ -3,6 +3,7 @@ package mcp
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 
 	"github.com/google/jsonschema-go/jsonschema"
 
@@ -64,6 +65,16 @@ func prune(s *jsonschema.Schema, depth int) {
 	}
 	if len(s.Properties) > 0 {
 		s.AdditionalProperties = nil
+	}
+	for name, p := range s.Properties {
+		if len(p.Types) != 2 || p.Types[0] != "null" {
+			continue
+		}
+		// Some clients know one type only. What may be left out never is null; for the rest any type does.
+		if !slices.Contains(s.Required, name) {
+			p.Type = p.Types[1]
+		}
+		p.Types = nil
 	}
 	if depth < outputDepth {
 		s.Required = nil
