@@ -129,6 +129,18 @@ func (s *Suite) Unfinished(results []traffic.CheckResult, done int, spent time.D
 	return names
 }
 
+// Rerunning are the names of the checks that ask for reruns, of those that are wanted; a name that no check has where there are
+// none, so that nothing is judged twice.
+func (s *Suite) Rerunning(only []string) []string {
+	names := []string{"-"}
+	for _, c := range s.checks {
+		if c.rerun != nil && (CheckOptions{Only: only}).wants(c.spec.Name) {
+			names = append(names, c.spec.Name)
+		}
+	}
+	return names
+}
+
 // Renew puts the results over a longer window in place of those that were inconclusive; every other result stays.
 func Renew(results, again []traffic.CheckResult) []traffic.CheckResult {
 	out := slices.Clone(results)

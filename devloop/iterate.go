@@ -119,6 +119,12 @@ func (t *turn) steps(ctx context.Context) error {
 		if err := t.phase(ctx, "judge", t.judge); err != nil {
 			return err
 		}
+		if err := t.rerun(ctx); err != nil && exerciseErr == nil {
+			exerciseErr = err
+		}
+		if err := t.phase(ctx, "diff", t.diff); err != nil {
+			return err
+		}
 	}
 	return t.crash(exerciseErr)
 }
@@ -350,6 +356,58 @@ func (t *turn) judge(context.Context) (string, error) {
 	return fmt.Sprintf("%d checks", len(t.it.Checks)), nil
 }
 
+// rerun drives the services again for checks that need more data and ask for it (on_inconclusive: rerun). The window grows: what
+// it held stays in it, and no result but an inconclusive one is judged again.
+func (t *turn) rerun(ctx context.Context) error {
+	began := time.Now()
+	for done := 0; t.r.window == nil; done++ {
+		names := t.suite.Unfinished(t.it.Checks, done, time.Since(began))
+		if len(names) == 0 {
+			return nil
+		}
+		if err := t.phase(ctx, "rerun", t.longer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// longer makes the window longer by one more run of what drives the services, and judges again.
+func (t *turn) longer(ctx context.Context) (string, error) {
+	first := *t.it
+	if t.it.FirstEnd == 0 {
+		first.FirstEnd = t.window.ended
+	}
+	if err := t.exercise(ctx); err != nil {
+		t.s.update(t.it, func() {
+			t.it.Warnings = append(t.it.Warnings, "a rerun for more data failed, and its traffic does not count: "+err.Error())
+		})
+		return "", err
+	}
+	before := t.window.snapshot
+	for _, step := range []func(context.Context) (string, error){t.quiet, t.verify, t.seal, t.dissect} {
+		if _, err := step(ctx); err != nil {
+			return "", err
+		}
+	}
+	if err := errors.Join(before.Close(), t.s.store.Delete(before.ID())); err != nil {
+		t.s.log.Warn("the shorter window's snapshot was not removed", "snapshot", before.ID(), "err", err)
+	}
+	t.s.update(t.it, func() { t.it.FirstEnd, t.it.Reruns = first.FirstEnd, first.Reruns+1 })
+	return t.judge(ctx)
+}
+
+// diff says what the revision does otherwise on the wire than the last one that passed.
+func (t *turn) diff(context.Context) (string, error) {
+	d, err := t.s.wireDiff(t.it)
+	if err != nil {
+		t.s.log.Warn("the traffic was not compared with that of the revision before", "err", err)
+		return "", nil
+	}
+	t.s.update(t.it, func() { t.it.WireDiff = d })
+	return diffDetail(d), nil
+}
+
 // state is how the iteration ended.
 func (t *turn) state() string {
 	if t.it.Failure != nil && t.it.Verdict == "" {
@@ -365,9 +423,17 @@ func (s *Session) judge(it *traffic.Iteration, suite *assertions.Suite, d *traff
 		name = it.Exercise.Name
 	}
 	current := ofRevision(d, it.Revision)
-	results := suite.Check(assertions.Input{
-		Dissection: current, WindowStart: began, WindowEnd: ended, Identities: s.identities(), Exercise: name,
-	}, assertions.CheckOptions{Only: r.Checks})
+	in := assertions.Input{
+		Dissection: current, WindowStart: began, WindowEnd: ended, Identities: s.identities(), Exercise: name, Baseline: s.baselineOf(name),
+	}
+	first := in
+	if it.FirstEnd != 0 {
+		first.WindowEnd = it.FirstEnd
+	}
+	results := suite.Check(first, assertions.CheckOptions{Only: r.Checks})
+	if it.FirstEnd != 0 { // the window was made longer for those that asked for it
+		results = assertions.Renew(results, suite.Check(in, assertions.CheckOptions{Only: suite.Rerunning(r.Checks), NoBuiltin: true}))
+	}
 	for i := range results {
 		if rel, err := filepath.Rel(s.workspace, results[i].File); err == nil && results[i].File != "" {
 			results[i].File = filepath.ToSlash(rel)

@@ -24,6 +24,8 @@ type rowCache struct {
 	mu   sync.Mutex
 	ids  []string
 	rows map[string]*traffic.Dissection
+
+	summaries summaryCache
 }
 
 const keepDissections = 4

@@ -66,7 +66,10 @@ type Iteration struct {
 	State    string            `json:"state"`             // running, done, cancelled, failed
 	Verdict  Verdict           `json:"verdict,omitempty"`
 	Checks   []CheckResult     `json:"checks,omitempty"`
-	Failure  *Failure          `json:"failure,omitempty"` // why it ended before a verdict
+	WireDiff *WireDiff         `json:"wire_diff,omitempty"`      // what its revision does otherwise than the last one that passed
+	Reruns   int               `json:"reruns,omitempty"`         // how often the exercise was run again for checks that needed more data
+	FirstEnd int64             `json:"first_ended_ns,omitempty"` // where there were reruns: the end of the window that all other checks speak of
+	Failure  *Failure          `json:"failure,omitempty"`        // why it ended before a verdict
 	Exercise *ExerciseResult   `json:"exercise,omitempty"`
 	Snapshot string            `json:"snapshot,omitempty"` // ID of the sealed packets
 	Account  *Account          `json:"account,omitempty"`

@@ -1,0 +1,405 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/devloop-io/devloop/assertions/baseline"
+	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// baselineVerb records how the services speak, and compares.
+func baselineVerb(r *root) *cobra.Command {
+	c := &cobra.Command{Use: "baseline", Short: "How the services spoke when it was accepted: record, compare, accept, list"}
+	c.AddCommand(baselineRecord(r), baselineCompare(r), baselineAccept(r), baselineList(r))
+	return c
+}
+
+func baselineRecord(r *root) *cobra.Command {
+	var q control.BaselineRequest
+	c := &cobra.Command{
+		Use: "record [NAME]", Short: "Run the present code several times and write what it showed, as text for git", Args: cobra.MaximumNArgs(1),
+		Long: `record runs an exercise several times and writes .devloop/baselines/NAME.yaml: who speaks to whom, what is asked, how it ends,
+names of headers and JSON fields, calls per request, latencies and how much they differ from run to run. Runs in which services were
+started only warm them up. NAME is the exercise's name by default; checks over that exercise then know it as baseline.`,
+		Example: "  devloop baseline record\n  devloop baseline record --runs 10 checkout-rush",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return r.baseline(cmd.Context(), control.BaselineRecord, &q, args)
+		},
+	}
+	baselineFlags(c, &q, 5)
+	return c
+}
+
+func baselineCompare(r *root) *cobra.Command {
+	var (
+		q       control.BaselineRequest
+		against string
+		most    int
+	)
+	c := &cobra.Command{
+		Use: "compare [NAME]", Short: "Say what differs from a baseline, or from another commit", Args: cobra.MaximumNArgs(1),
+		Long: `compare says what the newest iteration, or --runs new ones, show that the baseline does not: edges, calls per request, statuses, headers,
+fields, credentials, retries, kept connections, latencies. Each finding has its figures and a verdict; one that cannot be decided says
+how much more it needs.
+
+--against git:merge-base, git:main or git:COMMIT needs no baseline: it builds that commit in a worktree beside this one, and runs both in
+turns (A B B A) on this machine until each side has the runs that the comparison needs.`,
+		Example: "  devloop baseline compare\n  devloop baseline compare --runs 3 checkout-rush\n  devloop baseline compare --against git:merge-base",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if against != "" {
+				return r.against(cmd.Context(), q, against, most)
+			}
+			return r.baseline(cmd.Context(), control.BaselineCompare, &q, args)
+		},
+	}
+	baselineFlags(c, &q, 0)
+	c.Flags().BoolVar(&q.AllowInconclusive, "allow-inconclusive", false, "exit 0 where nothing failed and something could not be decided")
+	c.Flags().StringVar(&against, "against", "", "git:merge-base, or git: with any commit, instead of a baseline")
+	c.Flags().IntVar(&most, "max-runs", 12, "with --against: at most so many runs of each side")
+	return c
+}
+
+func baselineAccept(r *root) *cobra.Command {
+	var q control.BaselineRequest
+	c := &cobra.Command{
+		Use: "accept [NAME]", Short: "Take over into the baseline what differs now, and nothing else", Args: cobra.MaximumNArgs(1),
+		Long: `accept compares, and takes over what differs: the text of what does not differ stays as it is, so that the change can be reviewed.
+The reason stands in the baseline beside the findings.`,
+		Example: "  devloop baseline accept --reason 'prices come in cents now' checkout-rush",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return r.baseline(cmd.Context(), control.BaselineAccept, &q, args)
+		},
+	}
+	baselineFlags(c, &q, 0)
+	c.Flags().StringVar(&q.Reason, "reason", "", "why the change is right")
+	return c
+}
+
+// baselineFlags say which traffic is meant.
+func baselineFlags(c *cobra.Command, q *control.BaselineRequest, runs int) {
+	f := c.Flags()
+	text := "iterations to run now"
+	if runs == 0 {
+		text += "; by default none: the newest iteration with traffic is taken"
+	}
+	f.IntVar(&q.Runs, "runs", runs, text)
+	f.StringSliceVar(&q.Iterations, "iteration", nil, "iterations that are there already, instead of running some")
+	f.StringVar(&q.Exercise, "exercise", "", "exercise of devloop.yaml to run instead of the default one")
+	whereFlags(f, &q.Where)
+}
+
+func baselineList(r *root) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "The baselines of this workspace", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := r.bounded(cmd.Context())
+			defer cancel()
+			c, _, err := r.connect(ctx)
+			if err != nil {
+				return err
+			}
+			a, err := control.BaselineList.Ask(ctx, c, struct{}{}, nil)
+			if err != nil || !r.text() {
+				return either(err, func() error { return r.json(a) })
+			}
+			return printBaselines(r.out, a)
+		},
+	}
+}
+
+func either(err error, then func() error) error {
+	if err != nil {
+		return err
+	}
+	return then()
+}
+
+func printBaselines(w io.Writer, a *control.BaselinesAnswer) error {
+	if len(a.Baselines) == 0 {
+		fmt.Fprintln(w, "no baseline is recorded yet: devloop baseline record")
+		return nil
+	}
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "NAME\tRECORDED\tCOMMIT\tRUNS\tENDPOINTS\tEDGES\tNOTE")
+	for _, b := range a.Baselines {
+		note := b.Problem
+		if b.OtherHost {
+			note = "of another host: latencies are not compared"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n", b.Name, harmless(b.Recorded), harmless(b.Commit), b.Runs, b.Endpoints, b.Edges, harmless(note))
+	}
+	return t.Flush()
+}
+
+// baseline asks the daemon and tells what it says.
+func (r *root) baseline(ctx context.Context, m control.Method[control.BaselineRequest, control.BaselineAnswer], q *control.BaselineRequest, args []string) error {
+	ctx, cancel := r.bounded(ctx)
+	defer cancel()
+	if len(args) > 0 {
+		q.Name = args[0]
+	}
+	if len(q.Iterations) > 0 {
+		q.Runs = 0
+	}
+	c, _, err := r.connect(ctx)
+	if err != nil {
+		return err
+	}
+	p := &progress{r: r}
+	a, err := m.Ask(ctx, c, *q, p.event)
+	if err != nil {
+		return timedOut(ctx, err)
+	}
+	return r.toldBaseline(a)
+}
+
+// toldBaseline prints an answer and turns its exit code into the command's.
+func (r *root) toldBaseline(a *control.BaselineAnswer) error {
+	if !r.text() {
+		if err := r.json(a); err != nil {
+			return err
+		}
+	} else {
+		r.printBaseline(a)
+	}
+	if a.ExitCode != 0 {
+		return exit(a.ExitCode)
+	}
+	return nil
+}
+
+func (r *root) printBaseline(a *control.BaselineAnswer) {
+	w := r.out
+	if a.Report != nil {
+		r.printReport(w, a.Report)
+	}
+	for _, warning := range a.Warnings {
+		fmt.Fprintln(w, "warning:", harmless(warning))
+	}
+	if a.Written {
+		fmt.Fprintf(w, "wrote %s from %s\n", a.File, strings.Join(a.Iterations, ", "))
+	}
+	if a.Next != "" {
+		fmt.Fprintln(w, "next:", a.Next)
+	}
+}
+
+// printReport writes the findings for people: those that matter in full, those that are as before by their number.
+func (r *root) printReport(w io.Writer, report *baseline.Report) {
+	same := 0
+	for _, f := range report.Findings {
+		if f.Verdict == traffic.Pass && !f.Improved {
+			same++
+			continue
+		}
+		fmt.Fprintf(w, "  %s %s\n      %s\n", r.mark(f.Verdict), harmless(f.Where), harmless(findingLine(f)))
+	}
+	for _, n := range report.Notes {
+		fmt.Fprintln(w, "note:", harmless(n))
+	}
+	fmt.Fprintf(w, "%d endpoints; the latency of %d is shown to be as before; %d runs against %d\n", report.Endpoints, same, report.NewRuns, report.OldRuns)
+	fmt.Fprintf(w, "verdict: %s\n", report.Verdict)
+}
+
+// findingLine is a finding with what its test says.
+func findingLine(f traffic.Finding) string {
+	line := f.Kind + ": " + f.What
+	if f.Kind == traffic.FindingLatency && f.Basis != "" && f.Basis != "exact" {
+		line += fmt.Sprintf(" [p %.2g, adjusted %.2g, n %d and %d %s]", f.P, f.Holm, f.OldN, f.NewN, f.Basis)
+	}
+	return line
+}
+
+// against builds another commit beside this one and runs both in turns.
+func (r *root) against(ctx context.Context, q control.BaselineRequest, against string, most int) error {
+	ctx, cancel := r.bounded(ctx)
+	defer cancel()
+	here, err := r.findWorkspace()
+	if err != nil {
+		return err
+	}
+	there, err := checkOut(ctx, here, against)
+	if err != nil {
+		return err
+	}
+	defer there.remove(context.WithoutCancel(ctx))
+	r.say("… comparing with %s (%s)", there.commit, against)
+	b, _, err := r.connect(ctx)
+	if err != nil {
+		return err
+	}
+	a, _, err := connectWorkspace(ctx, there.workspace, r.say)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := takeDown(context.WithoutCancel(ctx), a, there.workspace, control.DownRequest{KeepCluster: true}); err != nil {
+			fmt.Fprintln(r.err, "error:", err)
+		}
+	}()
+	answer, err := r.inTurns(ctx, a, b, q, there, most)
+	if err != nil {
+		return timedOut(ctx, err)
+	}
+	return r.toldBaseline(answer)
+}
+
+// firstBlocks is how many runs of each side are made before the first comparison, which says how many are needed.
+const firstBlocks = 4
+
+// inTurns runs blocks of A B B A, so that what changes on the machine meanwhile meets both sides alike.
+func (r *root) inTurns(ctx context.Context, a, b *control.Client, q control.BaselineRequest, there *worktree, most int) (*control.BaselineAnswer, error) {
+	q.Runs, q.Iterations = 0, nil
+	q.Other = &control.OtherRuns{Dir: there.workspace, Commit: there.commit}
+	p := &progress{r: r}
+	run := func(c *control.Client, to *[]string) error {
+		for range 6 { // the first one builds and starts: it only warms up
+			it, err := c.Run(ctx, control.RunRequest{Until: "exercise", Exercise: q.Exercise, Where: q.Where}, p.event)
+			switch {
+			case err != nil:
+				return err
+			case it.Failure != nil:
+				return &control.Error{What: it.Failure.What + "\n" + it.Failure.Output, Hint: it.Failure.Hint, Exit: it.ExitCode}
+			case len(it.Changed) == 0:
+				*to = append(*to, it.ID)
+				return nil
+			}
+			*to = nil
+		}
+		return &control.Error{What: "the code changes with every run", Hint: "stop saving for a moment", Exit: control.ExitEnvironment}
+	}
+	need := min(firstBlocks, most)
+	for {
+		for len(q.Other.Iterations) < need || len(q.Iterations) < need {
+			sides := []struct {
+				c  *control.Client
+				to *[]string
+			}{{a, &q.Other.Iterations}, {b, &q.Iterations}}
+			if len(q.Iterations)%2 == 1 { // A B, then B A
+				sides[0], sides[1] = sides[1], sides[0]
+			}
+			for _, s := range sides {
+				if err := run(s.c, s.to); err != nil {
+					return nil, err
+				}
+			}
+			r.say("… %d of %d runs of each side", min(len(q.Iterations), len(q.Other.Iterations)), need)
+		}
+		answer, err := control.BaselineCompare.Ask(ctx, b, q, p.event)
+		if err != nil || answer.Report.RunsNeed <= need || need >= most {
+			return answer, err
+		}
+		need = min(answer.Report.RunsNeed, most)
+	}
+}
+
+// worktree is another commit checked out beside the workspace.
+type worktree struct {
+	repository string
+	root       string // of the checkout
+	workspace  string // the folder of devloop.yaml in it
+	commit     string
+}
+
+// checkOut makes a worktree of the commit that is meant by git:merge-base or git:COMMIT.
+func checkOut(ctx context.Context, workspace, against string) (*worktree, error) {
+	name, ok := strings.CutPrefix(against, "git:")
+	if !ok || name == "" || strings.HasPrefix(name, "-") {
+		return nil, control.Usagef("devloop baseline compare --against git:merge-base", fmt.Sprintf("--against %s names no commit", against))
+	}
+	top, err := git(ctx, workspace, "rev-parse", "--show-toplevel")
+	if err != nil {
+		return nil, err
+	}
+	commit := ""
+	if name == "merge-base" {
+		commit, err = mergeBase(ctx, workspace)
+	} else {
+		commit, err = git(ctx, workspace, "rev-parse", "--verify", "--quiet", "--end-of-options", name+"^{commit}")
+	}
+	if err != nil || commit == "" {
+		return nil, control.Usagef("git log --oneline; devloop baseline compare --against git:COMMIT", fmt.Sprintf("git knows no commit for %s", against))
+	}
+	real, err := filepath.EvalSymlinks(workspace)
+	if err != nil {
+		return nil, err
+	}
+	rel, err := filepath.Rel(top, real)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "devloop-against-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // services may run as another user
+		return nil, err
+	}
+	w := &worktree{repository: top, root: filepath.Join(dir, "tree"), commit: commit[:min(12, len(commit))]}
+	w.workspace = filepath.Join(w.root, rel)
+	if _, err := git(ctx, top, "worktree", "add", "--detach", "--quiet", w.root, commit); err != nil {
+		_ = os.RemoveAll(dir) // empty
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(w.workspace, "devloop.yaml")); err != nil {
+		w.remove(ctx)
+		return nil, control.Usagef("compare with a later commit: --against git:COMMIT", fmt.Sprintf("commit %s has no devloop.yaml in %s", w.commit, rel))
+	}
+	return w, nil
+}
+
+// mergeBase is where this branch left the branch that it would be merged into; the commit before where it is that branch.
+func mergeBase(ctx context.Context, dir string) (string, error) {
+	var candidates []string
+	if base := os.Getenv("GITHUB_BASE_REF"); base != "" {
+		candidates = append(candidates, "origin/"+base)
+	}
+	if head, err := git(ctx, dir, "rev-parse", "--abbrev-ref", "origin/HEAD"); err == nil {
+		candidates = append(candidates, head)
+	}
+	candidates = append(candidates, "origin/main", "origin/master", "main", "master")
+	here, err := git(ctx, dir, "rev-parse", "HEAD")
+	if err != nil {
+		return "", err
+	}
+	for _, c := range candidates {
+		base, err := git(ctx, dir, "merge-base", "HEAD", c)
+		if err != nil || base == "" {
+			continue
+		}
+		if changed, err := git(ctx, dir, "status", "--porcelain", "--untracked-files=no"); base == here && err == nil && changed == "" {
+			return git(ctx, dir, "rev-parse", "HEAD~1") // on the branch itself, and nothing changed: what came last is compared
+		}
+		return base, nil
+	}
+	return "", fmt.Errorf("no branch to merge into was found")
+}
+
+// git runs git and returns the first line of what it says.
+func git(ctx context.Context, dir string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", &control.Error{What: fmt.Sprintf("git %s: %v: %s", args[0], err, strings.TrimSpace(stderr.String())), Hint: "git has to know this folder: git status", Exit: control.ExitEnvironment}
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// remove takes the worktree away again.
+func (w *worktree) remove(ctx context.Context) {
+	_, _ = git(ctx, w.repository, "worktree", "remove", "--force", w.root) // its folder goes below in any case
+	_ = os.RemoveAll(filepath.Dir(w.root))
+	_, _ = git(ctx, w.repository, "worktree", "prune")
+}
