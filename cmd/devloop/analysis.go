@@ -89,15 +89,15 @@ func anyRows[T any](list []T) []any {
 func scopeFlags(f *pflag.FlagSet, s *query.Scope) {
 	f.StringVar(&s.Snapshot, "iteration", "", "iteration or snapshot such as i12, or revision such as r7, to look at; what is captured now by default")
 	f.StringVar(&s.DB, "db", "", "live, or SNAPSHOT/DISSECTION")
-	f.Var(moment{&s.Start}, "since", "only what began since: 14:05, 2026-11-21T14:05:00Z, Unix milliseconds, or 5m for five minutes ago")
-	f.Var(moment{&s.End}, "until", "only what began before, likewise")
+	f.Var(when{&s.Start}, "since", "only what began since: 14:05, 2026-11-21T14:05:00Z, Unix milliseconds, or 5m for five minutes ago")
+	f.Var(when{&s.End}, "until", "only what began before, likewise")
 }
 
-// moment is a time as people write it, kept as Unix milliseconds.
-type moment struct{ at *int64 }
+// when is a time as people write it, kept as Unix milliseconds.
+type when struct{ at *int64 }
 
 // Set reads one of the forms.
-func (m moment) Set(s string) error {
+func (m when) Set(s string) error {
 	now := time.Now()
 	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
 		*m.at = now.Add(-d).UnixMilli()
@@ -123,7 +123,7 @@ func (m moment) Set(s string) error {
 }
 
 // String is the time as RFC 3339 has it.
-func (m moment) String() string {
+func (m when) String() string {
 	if m.at == nil || *m.at == 0 {
 		return ""
 	}
@@ -131,7 +131,7 @@ func (m moment) String() string {
 }
 
 // Type names it in help.
-func (moment) Type() string { return "time" }
+func (when) Type() string { return "time" }
 
 // kflArgument is a filter as the only argument.
 func kflArgument(s *query.Selection, args []string) {
