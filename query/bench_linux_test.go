@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -58,7 +59,7 @@ func benchMade(n int) iter.Seq[*traffic.Call] {
 			if i%10 == 0 {
 				src, dst = end(0, services[zipf.Uint64()]), end(1, services[zipf.Uint64()])
 			}
-			c := &traffic.Call{ID: fmt.Sprintf("node-1/%x/%d", 0x9e3779b97f4a7*uint64(i/10+1)&(1<<53-1), i%10), ConnID: 0x9e3779b97f4a7 * uint64(i/10+1) & (1<<53 - 1), FlowID: uint64(i / 100), Index: i % 10,
+			c := &traffic.Call{ID: benchID(i), ConnID: 0x9e3779b97f4a7 * uint64(i/10+1) & (1<<53 - 1), FlowID: uint64(i / 100), Index: i % 10,
 				State: traffic.StateComplete, Point: "client", Src: src, Dst: dst, Start: 1_700_000_000e9 + int64(i)*(3600e9/int64(n)),
 				TraceID: fmt.Sprintf("%016x%016x", r.Uint64(), r.Uint64()), SpanID: fmt.Sprintf("%016x", r.Uint64())}
 			c.RequestEnd = c.Start + 100_000
@@ -169,7 +170,7 @@ const (
 
 // benchID is the id of call i.
 func benchID(i int) string {
-	return fmt.Sprintf("node-1/%x/%d", 0x9e3779b97f4a7*uint64(i/10+1)&(1<<53-1), i%10)
+	return fmt.Sprintf("node-1/%s/%d", strconv.FormatUint(0x9e3779b97f4a7*uint64(i/10+1)&(1<<53-1), 36), i%10)
 }
 
 func newest(kfl string) func(context.Context, *Database, int) (int, error) {

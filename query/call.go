@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/devloop-io/devloop/filter"
@@ -108,10 +107,6 @@ func findCall(ctx context.Context, db *Database, id string) (_ *traffic.Call, er
 	if !utf8.ValidString(id) || len(id) > 1<<10 {
 		return nil, nil
 	}
-	f, err := filter.Compile("id == "+celString(id), filter.Now(time.Time{}))
-	if err != nil {
-		return nil, err
-	}
 	t, err := store.OpenCalls(db.CallsPath)
 	if err != nil {
 		return nil, err
@@ -121,15 +116,31 @@ func findCall(ctx context.Context, db *Database, id string) (_ *traffic.Call, er
 			err = shut
 		}
 	}()
-	found, err := t.Find(ctx, store.CallSearch{Filter: f}, 1)
-	if err != nil {
-		return nil, err
+	wanted := "id == " + celString(id)
+	tries := []string{wanted}
+	if parts := strings.Split(id, "/"); len(parts) == 3 { // node/connection/index: numbers are found faster than texts
+		if n, err := strconv.ParseUint(parts[1], 36, 53); err == nil {
+			tries = []string{fmt.Sprintf("conn_id == %d && %s", n, wanted), wanted}
+		}
 	}
-	calls, err := t.Calls(ctx, found.First(1), nil)
-	if err != nil || len(calls) == 0 {
-		return nil, err
+	for _, kfl := range tries {
+		f, err := filter.Compile(kfl)
+		if err != nil {
+			return nil, err
+		}
+		found, err := t.Find(ctx, store.CallSearch{Filter: f}, 1)
+		if err != nil {
+			return nil, err
+		}
+		calls, err := t.Calls(ctx, found.First(1), nil)
+		if err != nil {
+			return nil, err
+		}
+		if len(calls) > 0 {
+			return calls[0], nil
+		}
 	}
-	return calls[0], nil
+	return nil, nil
 }
 
 // celString writes a text as CEL reads it.

@@ -3,6 +3,7 @@ package columns
 import (
 	"encoding/binary"
 	"math"
+	"sync"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -77,6 +78,7 @@ func (c *Classes) ByAmong(g *Group, name string, only Bits) error {
 	n := column.codes(c.codes, only)
 	old := len(c.First)
 	table := newHash(among)
+	defer hashes.Put(table)
 	for i := range only.All() {
 		place, found := table.at(uint64(c.Of[i])*uint64(n) + uint64(c.codes[i]))
 		if !found {
@@ -103,29 +105,43 @@ func (c *Classes) ByAmong(g *Group, name string, only Bits) error {
 
 // hash is a hash table with open addressing, at least twice as large as what it holds.
 type hash struct {
-	keys   []uint64
-	values []uint32
-	used   []bool
+	slots []slot
+	mask  int
+	round uint32 // slots of earlier rounds are free
 }
 
+type slot struct {
+	key          uint64
+	value, round uint32
+}
+
+// hashes are used again: they are large.
+var hashes = sync.Pool{New: func() any { return new(hash) }}
+
+// newHash has room for n keys. Give it back with hashes.Put.
 func newHash(n int) *hash {
 	size := 16
 	for size < 2*n {
 		size *= 2
 	}
-	return &hash{make([]uint64, size), make([]uint32, size), make([]bool, size)}
+	h, _ := hashes.Get().(*hash)
+	if h.round++; len(h.slots) < size || h.round == 0 {
+		h.slots, h.round = make([]slot, size), 1
+	}
+	h.mask = size - 1
+	return h
 }
 
 // at is the place of a key, and whether it was there before.
 func (h *hash) at(key uint64) (*uint32, bool) {
-	mask := len(h.keys) - 1
-	i := int((key+1)*0x9e3779b97f4a7c15>>32) & mask
-	for h.used[i] && h.keys[i] != key {
-		i = (i + 1) & mask
+	i := int((key+1)*0x9e3779b97f4a7c15>>32) & h.mask
+	for h.slots[i].round == h.round && h.slots[i].key != key {
+		i = (i + 1) & h.mask
 	}
-	found := h.used[i]
-	h.used[i], h.keys[i] = true, key
-	return &h.values[i], found
+	s := &h.slots[i]
+	found := s.round == h.round
+	s.round, s.key = h.round, key
+	return &s.value, found
 }
 
 func (c *Classes) dense(column *Column, n, old int) {
@@ -154,6 +170,7 @@ func (c *Classes) dense(column *Column, n, old int) {
 // hashed is dense with a hash table.
 func (c *Classes) hashed(column *Column, n int) {
 	table := newHash(len(c.Of))
+	defer hashes.Put(table)
 	c.First = c.First[:0]
 	for k := range column.parts {
 		p := &column.parts[k]
@@ -369,6 +386,7 @@ func Pairs(sel Bits, a, b []uint32, n, m int, see func(a, b uint32, count, first
 		}
 	} else {
 		table := newHash(len(a))
+		defer hashes.Put(table)
 		for i := range sel.All() {
 			key := uint64(a[i])<<32 | uint64(b[i])
 			place, found := table.at(key)
