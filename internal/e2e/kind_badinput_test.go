@@ -30,7 +30,7 @@ import (
 // TestKindNoEngine: without a container engine, or with one that refuses an ordinary user, the answer is a sentence with the
 // next command, and nothing is left. A socket that belongs to root stands in for the engine's.
 func TestKindNoEngine(t *testing.T) {
-	testenv.NeedsProgram(t, "docker")
+	testenv.NeedsKind(t) // for the docker command
 	w, devloop := ordinary(t)
 	closed := filepath.Join(w.dir, "closed.sock")
 	l, err := net.Listen("unix", closed)

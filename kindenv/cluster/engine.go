@@ -3,7 +3,6 @@ package cluster
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,13 +21,8 @@ type Engine struct {
 
 // FindEngine asks the container engine that the docker command speaks to, by DOCKER_HOST or by its own context.
 func FindEngine(ctx context.Context) (Engine, error) {
-	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
-	defer cancel()
-	out, err := docker(ctx, "version", "--format", "{{.Server.Version}} {{.Server.Os}} {{.Server.Arch}}")
+	out, err := asked(ctx, engineBound, "version", "--format", "{{.Server.Version}} {{.Server.Os}} {{.Server.Arch}}")
 	if err != nil {
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return Engine{}, &Error{Reason: NoEngine, What: "the container engine did not answer within 15 s", Hint: "restart it; `docker info` says whether it answers", Err: err}
-		}
 		if known := engineError(err); known != nil {
 			return Engine{}, known
 		}
@@ -67,6 +61,20 @@ func docker(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
+// engineBound is how long an engine may take for an answer that costs it nothing.
+const engineBound = 15 * time.Second
+
+// asked is docker for a question that is answered at once, unless the engine hangs.
+func asked(ctx context.Context, bound time.Duration, args ...string) (string, error) {
+	bounded, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	out, err := docker(bounded, args...)
+	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
+		return "", &Error{Reason: NoEngine, What: fmt.Sprintf("the container engine did not answer within %s", bound), Hint: "restart it; `docker info` says whether it answers", Err: err}
+	}
+	return out, err
+}
+
 // kindOutput is what a failed command of kind printed.
 func kindOutput(err error) string {
 	if failed := kindexec.RunErrorForError(err); failed != nil {
@@ -93,7 +101,7 @@ func nodeContainers(ctx context.Context, name string) ([]container, error) {
 		label += "=" + name
 	}
 	format := strings.Join([]string{"{{.ID}}", "{{.Names}}", `{{.Label "` + clusterLabel + `"}}`, `{{.Label "` + roleLabel + `"}}`, "{{.Image}}", "{{.State}}"}, "\t")
-	out, err := docker(ctx, "ps", "-a", "--no-trunc", "--filter", "label="+label, "--format", format)
+	out, err := asked(ctx, engineBound, "ps", "-a", "--no-trunc", "--filter", "label="+label, "--format", format)
 	if err != nil {
 		if known := engineError(err); known != nil {
 			return nil, known

@@ -64,7 +64,10 @@ var noSuchImage = regexp.MustCompile(`(?i)pull access denied|manifest( for \S+)?
 func engineError(err error) *Error {
 	var output string
 	var ran *commandError
+	var known *Error
 	switch {
+	case errors.As(err, &known):
+		return known
 	case errors.Is(err, exec.ErrNotFound):
 		return &Error{Reason: NoEngine, What: "no container engine: there is no docker command on the PATH",
 			Hint: "install Docker (or Docker Desktop, colima, Rancher Desktop), or use the local environment: devloop run --env local", Err: err}

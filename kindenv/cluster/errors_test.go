@@ -3,10 +3,13 @@ package cluster
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What engines print, as it was seen.
@@ -37,6 +40,24 @@ func TestEngineError(t *testing.T) {
 		case got == nil || got.Reason != c.want || !strings.Contains(got.What, c.says) || got.Hint == "":
 			t.Errorf("%s: %+v, want %s with %q", c.name, got, c.want, c.says)
 		}
+	}
+}
+
+// TestEngineHangs asks one that takes connections and says nothing.
+func TestEngineHangs(t *testing.T) {
+	if !onPath("docker") {
+		t.Skip("needs the docker command: it is what hangs")
+	}
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	t.Setenv("DOCKER_HOST", "unix://"+socket)
+	_, err = asked(t.Context(), 200*time.Millisecond, "ps")
+	if known := engineError(err); known == nil || known.Reason != NoEngine || !strings.Contains(known.What, "did not answer within 200ms") || known.Hint == "" {
+		t.Errorf("%v", err)
 	}
 }
 
