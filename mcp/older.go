@@ -34,6 +34,7 @@ var olderArguments = map[string]func(map[string]any){
 	"get_api_call_details":           renamed("include_payloads", "include_payload"),
 	"export_snapshot_pcap":           each(renamed("name", "id"), renamed("snapshot_id", "id")),
 	"start_snapshot_dissection":      each(renamed("id", "snapshot_id"), renamed("snapshot_name", "snapshot_id"), renamed("dissection_name", "name")),
+	"get_call_tree":                  renamed("iteration", "snapshot_id"),
 	"get_snapshot_dissection_status": each(renamed("snapshot_name", "snapshot_id"), renamed("dissection_name", "name")),
 	"start_capture":                  joined("namespaces"),
 	"list_snapshot_dissections":      renamed("id", "snapshot_id"),
@@ -92,9 +93,6 @@ func workloadArguments(a map[string]any) {
 // typedFilters are the arguments that list_api_calls had before it had KFL.
 func typedFilters(a map[string]any) {
 	var conditions []any
-	if kfl, _ := a["kfl"].(string); kfl != "" {
-		conditions = append(conditions, "("+kfl+")")
-	}
 	for _, f := range []struct{ argument, field string }{
 		{"src_ns", "src.namespace"}, {"src_pod", "src.pod.name"}, {"dst_ns", "dst.namespace"}, {"dst_pod", "dst.pod.name"},
 		{"dst_svc", "dst.service.name"}, {"method", "method"}, {"path", "path"},
@@ -118,9 +116,13 @@ func typedFilters(a map[string]any) {
 		conditions = append(conditions, statusCondition(strconv.Itoa(int(v))))
 		delete(a, "status")
 	}
-	if len(conditions) > 0 {
-		a["kfl"] = and(conditions...)
+	if len(conditions) == 0 {
+		return // the filter stays as it was written
 	}
+	if kfl, _ := a["kfl"].(string); kfl != "" {
+		conditions = append([]any{"(" + kfl + ")"}, conditions...)
+	}
+	a["kfl"] = and(conditions...)
 }
 
 // statusCondition reads ok, error or a code.
