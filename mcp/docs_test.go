@@ -47,17 +47,36 @@ func TestReferenceIsCurrent(t *testing.T) {
 
 // schema is what the reference shows of a JSON Schema.
 type schema struct {
-	Properties map[string]struct {
-		Type        any
-		Description string
+	Properties map[string]property
+	Required   []string
+}
+
+type property struct {
+	Type        any
+	Description string
+}
+
+// UnmarshalJSON takes true, which is any value, for a property without a type.
+func (p *property) UnmarshalJSON(b []byte) error {
+	if string(b) == "true" {
+		return nil
 	}
-	Required []string
+	type plain property
+	return json.Unmarshal(b, (*plain)(p))
 }
 
 // reference lists the tools of each toolset.
 func reference(t *testing.T) string {
 	var b strings.Builder
 	said := map[string]bool{}
+	every, err := choose(Options{Toolsets: []string{"all"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	guarded := map[string]bool{}
+	for name, h := range every.every {
+		guarded[name] = h.guarded
+	}
 	for _, set := range toolsets {
 		fmt.Fprintf(&b, "### Toolset `%s`: %s\n\n", set.name, set.what)
 		for _, tool := range listed(t, Options{Toolsets: []string{set.name}, AllowDestructive: true}) {
@@ -66,23 +85,25 @@ func reference(t *testing.T) string {
 				continue
 			}
 			said[tool.Name] = true
-			b.WriteString(described(t, tool))
+			b.WriteString(described(t, tool, guarded[tool.Name]))
 		}
 	}
 	return b.String()
 }
 
 // described says what a tool does, takes and answers.
-func described(t *testing.T, tool *mcp.Tool) string {
+func described(t *testing.T, tool *mcp.Tool, guarded bool) string {
 	var b strings.Builder
 	kind := "runs things"
 	switch {
 	case tool.Annotations.ReadOnlyHint:
 		kind = "only looks"
-	case slices.Contains([]string{"start_capture", "stop_capture"}, tool.Name):
+	case guarded:
 		kind = "with `--allow-destructive`"
-	case !*tool.Annotations.OpenWorldHint:
+	case !*tool.Annotations.OpenWorldHint && tool.Annotations.IdempotentHint:
 		kind = "changes settings"
+	case !*tool.Annotations.OpenWorldHint:
+		kind = "makes something"
 	}
 	fmt.Fprintf(&b, "#### %s\n\n%s *(%s)*\n\n", tool.Name, tool.Description, kind)
 	in, out := schemaOf(t, tool.InputSchema), schemaOf(t, tool.OutputSchema)

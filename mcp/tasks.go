@@ -27,7 +27,7 @@ const (
 )
 
 // longTools may be answered with a task.
-var longTools = []string{"loop_run", "loop_wait", "window_close", "capture_traffic", "start_snapshot_dissection", "create_snapshot"}
+var longTools = []string{"loop_run", "loop_wait", "window_close", "capture_traffic", "start_snapshot_dissection", "create_snapshot", "baseline_record", "baseline_compare"}
 
 // The states of a task. None ever needs input.
 const (

@@ -36,6 +36,9 @@ var toolsets = []toolset{
 	{name: "checks", what: "try checks on traffic, and read verdicts with their evidence", tools: []func(*mcp.Server, *tools){
 		checkExpression, verdictGet, evidenceGet,
 	}},
+	{name: "baseline", what: "record how services speak, and compare with it", tools: []func(*mcp.Server, *tools){
+		baselineRecord, baselineCompare, baselineAccept, baselineList,
+	}},
 	{name: "snapshots", what: "seal spans of what was recorded, dissect them, export packets and files", tools: []func(*mcp.Server, *tools){
 		getDataBoundaries, captureTraffic, createSnapshot, listSnapshots, getSnapshot, deleteSnapshot, startSnapshotDissection,
 		getSnapshotDissectionStatus, listSnapshotDissections, stopSnapshotDissection, deleteSnapshotDissection, listDatabases,

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/devloop-io/devloop/internal/buildinfo"
 	"github.com/devloop-io/devloop/internal/config"
@@ -20,26 +23,34 @@ import (
 // mcpVerb is the face for agents.
 func mcpVerb(r *root) *cobra.Command {
 	o := mcp.Options{Version: buildinfo.Version()}
-	var listTools, showConfig bool
+	var listTools bool
+	var client string
+	var there remote
 	c := &cobra.Command{
 		Use: "mcp", Short: "Serve AI agents over stdio (Model Context Protocol)", Args: cobra.NoArgs,
 		Long: `mcp speaks the Model Context Protocol on standard input and output. It attaches to the workspace's daemon and starts
 one at the first call that needs it. The workspace is --workspace, else $CLAUDE_PROJECT_DIR, else the current folder's.
+With --url it asks a daemon that listens elsewhere, and leaves capture as it is there.
 
 Tools come in toolsets:
 
 ` + toolsetList() + `
 --tools adds single tools to them, or are the only ones when no toolset is named. --exclude-tools and --read-only are stronger
-than whatever chooses a tool, and start_capture and stop_capture are there with --allow-destructive only.`,
-		Example: "  devloop mcp --toolsets all --list-tools\n  devloop mcp --toolsets loop,cluster --exclude-tools configure_capture",
+than whatever chooses a tool. What starts or stops capture, and what deletes, is there with --allow-destructive only.`,
+		Example: "  devloop mcp --toolsets all --list-tools\n  devloop mcp --toolsets loop,cluster --exclude-tools configure_capture\n  devloop mcp --url http://127.0.0.1:8898 --toolsets traffic,snapshots --read-only",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if showConfig {
-				return r.mcpConfig()
+			if cmd.Flags().Changed("mcp-config") {
+				return r.mcpConfig(client, cmd)
 			}
 			if r.workspace == "" {
 				r.workspace = os.Getenv("CLAUDE_PROJECT_DIR")
 			}
 			o.Connect = r.connectMCP
+			if there.url != "" {
+				if err := there.connect(cmd.Context(), &o, !listTools); err != nil {
+					return err
+				}
+			}
 			if listTools {
 				return mcp.ListTools(cmd.Context(), o, r.out)
 			}
@@ -50,13 +61,46 @@ than whatever chooses a tool, and start_capture and stop_capture are there with 
 	f.StringSliceVar(&o.Toolsets, "toolsets", nil, "toolsets with commas between them, or all; "+mcp.DefaultToolset+" by default")
 	f.StringSliceVar(&o.Tools, "tools", nil, "tools with commas between them")
 	f.StringSliceVar(&o.Exclude, "exclude-tools", nil, "tools that are left out")
-	f.BoolVar(&o.ReadOnly, "read-only", false, "leave out the tools that build, run, open windows or configure capture")
-	f.BoolVar(&o.AllowDestructive, "allow-destructive", false, "offer start_capture and stop_capture too, where their toolset is chosen")
+	f.BoolVar(&o.ReadOnly, "read-only", false, "leave out the tools that build, run, open windows, write files or configure capture")
+	f.BoolVar(&o.AllowDestructive, "allow-destructive", false, "offer what starts or stops capture, and what deletes, too, where their toolset is chosen")
+	f.StringVar(&there.url, "url", "", "ask the daemon at this URL, as devloop daemon listen prints it, instead of the workspace's")
+	f.StringVar(&there.token, "token", "", "its token; better given as $DEVLOOP_TOKEN")
+	f.BoolVar(&there.insecure, "insecure", false, "send the token unencrypted to another machine")
+	f.StringVar(&r.kubeconfig, "kubeconfig", "", "kubeconfig file of a daemon that is started for this")
 	f.BoolVar(&listTools, "list-tools", false, "list the tools and end")
-	f.BoolVar(&showConfig, "mcp-config", false, "print the entry for a client's configuration and end")
+	f.StringVar(&client, "mcp-config", "claude", "print the entry for a client's configuration and end: claude, claude-desktop, cursor or vscode")
+	f.Lookup("mcp-config").NoOptDefVal = "claude"
 	_ = c.RegisterFlagCompletionFunc("toolsets", toolsetNames)
 	c.AddCommand(mcpInstallVerb(r))
 	return c
+}
+
+// remote is a daemon that listens elsewhere.
+type remote struct {
+	url, token string
+	insecure   bool
+}
+
+// captureTools are left to whoever runs the daemon.
+var captureTools = []string{"configure_capture", "start_capture", "stop_capture"}
+
+const remoteTimeout = 10 * time.Second
+
+// connect asks the daemon once, so that a wrong URL or token is told at once and not at an agent's first question.
+func (there remote) connect(ctx context.Context, o *mcp.Options, ask bool) error {
+	c, err := control.NewRemote(there.url, there.token, there.insecure)
+	if err != nil {
+		return err
+	}
+	o.Connect = func(context.Context) (*control.Client, error) { return c, nil }
+	o.Exclude = append(o.Exclude, captureTools...)
+	if !ask {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, remoteTimeout)
+	defer cancel()
+	_, err = c.Status(ctx)
+	return err
 }
 
 // toolsetList is a line for each toolset.
@@ -86,16 +130,42 @@ func (r *root) connectMCP(ctx context.Context) (*control.Client, error) {
 	if _, err := config.Load(workspace); err != nil {
 		return nil, &control.Error{What: err.Error(), Exit: control.ExitUsage}
 	}
+	if r.kubeconfig != "" {
+		if err := os.Setenv("KUBECONFIG", r.kubeconfig); err != nil { // for the daemon, where there is none yet
+			return nil, err
+		}
+	}
 	c, _, err := connectWorkspace(ctx, workspace, func(string, ...any) {})
 	return c, err
 }
 
-func (r *root) mcpConfig() error {
+// mcpConfig prints a client's entry with the flags that were given. A token is not among them.
+func (r *root) mcpConfig(client string, cmd *cobra.Command) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	b, err := json.MarshalIndent(map[string]any{"mcpServers": map[string]any{"devloop": map[string]any{"command": self, "args": []string{"mcp"}}}}, "", "  ")
+	if !slices.Contains(scaffold.Clients, client) {
+		return control.Usagef("clients: "+strings.Join(scaffold.Clients, ", "), fmt.Sprintf("there is no client %q", client))
+	}
+	args := []string{"mcp"}
+	entry := map[string]any{"command": self}
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		switch f.Name {
+		case "mcp-config", "token":
+		case "url":
+			entry["env"] = map[string]string{"DEVLOOP_TOKEN": "what devloop daemon token prints"}
+			fallthrough
+		default:
+			args = append(args, "--"+f.Name+"="+strings.Trim(f.Value.String(), "[]"))
+		}
+	})
+	entry["args"] = args
+	list := "mcpServers"
+	if client == "vscode" {
+		list, entry["type"] = "servers", "stdio"
+	}
+	b, err := json.MarshalIndent(map[string]any{list: map[string]any{"devloop": entry}}, "", "  ")
 	if err != nil {
 		return err
 	}
