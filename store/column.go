@@ -30,6 +30,7 @@ type column struct {
 
 // values are those of a page. By the kind of the column, one of the lists is used.
 type values struct {
+	list    int // which of the lists
 	n       int
 	bits    []byte
 	small   []int32 // or codes of the dictionary
@@ -194,6 +195,14 @@ func (c *column) text(s string) (size int) {
 	c.page.text = append(c.page.text, s...)
 	c.page.offsets = append(c.page.offsets, uint32(len(c.page.text)))
 	return len(s)
+}
+
+// list tells pages apart by the list that they use, so that each one's memory fits the next.
+func (c *column) list() int {
+	if c.dict != nil && !c.plain {
+		return int(parquet.ByteArray) + 1
+	}
+	return int(c.kind)
 }
 
 // pad brings the page up to a row with values that are zero.

@@ -266,6 +266,8 @@ func dissectReader(ctx context.Context, r *pcapfile.Reader, o FileOptions) (*tra
 
 // StreamFile dissects a capture of any size in bounded memory: rows go to the callbacks of o.Dissect as they complete,
 // redacted, and are not kept. Retries are not grouped and parents not found, which needs all calls. The path "-" reads in.
+// The callbacks are called in order, by a goroutine of their own, so that what they do takes place on another core; when
+// StreamFile returns, it has ended.
 func StreamFile(ctx context.Context, path string, in io.Reader, o FileOptions) (traffic.Account, error) {
 	r := pcapfile.NewReader(in)
 	if path != "-" {
@@ -278,13 +280,9 @@ func StreamFile(ctx context.Context, path string, in io.Reader, o FileOptions) (
 		}
 	}
 	defer r.Close()
-	if emit := o.Dissect.OnCall; emit != nil && o.Redactor != nil {
-		o.Dissect.OnCall = func(c *traffic.Call) {
-			o.Redactor.Call(c)
-			emit(c)
-		}
-	}
+	s := newStream(&o)
 	account, err := runFile(ctx, r, o.Dissect, o.KeyLog)
+	s.close()
 	if err != nil {
 		return account, fmt.Errorf("dissect %s: %w", path, err)
 	}

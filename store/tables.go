@@ -60,7 +60,7 @@ func newTable[R any](f io.WriteCloser) *table[R] {
 	t := &table[R]{f: f, err: w.Close(), columns: columnsFor(w.Schema(), reflect.TypeFor[R]())}
 	t.e = newEncoder(f, t.columns, *w.File().Metadata())
 	for i := range t.columns {
-		t.columns[i].page = t.e.values()
+		t.columns[i].page = t.e.values(t.columns[i].list())
 	}
 	return t
 }
@@ -115,11 +115,14 @@ func (t *table[R]) cut(i, n int) {
 	}
 	if c.page.n > 0 {
 		c.pad(n)
-		j.page, c.page = c.page, t.e.values()
+		j.page = c.page
 	}
 	t.e.jobs <- j
 	c.first = n
 	c.plain = c.plain || c.spent(n)
+	if j.page != nil || c.page.list != c.list() {
+		c.page = t.e.values(c.list())
+	}
 }
 
 func (t *table[R]) endGroup() {
@@ -135,6 +138,9 @@ func (t *table[R]) endGroup() {
 		c.first, c.plain = 0, false
 		if c.dict != nil {
 			end.dicts[i], c.dict = c.dict, newDictionary()
+		}
+		if c.page.list != c.list() { // it is coded again
+			c.page = t.e.values(c.list())
 		}
 	}
 	t.e.jobs <- end

@@ -26,8 +26,8 @@ type encoder struct {
 	codec compress.Codec
 	jobs  chan job
 	done  chan struct{}
-	free  sync.Pool // of *values
-	err   error     // the first one
+	free  [parquet.ByteArray + 2]sync.Pool // of *values, by what they are lists of
+	err   error                            // the first one
 
 	broken atomic.Bool // there is one
 
@@ -72,8 +72,7 @@ type chunk struct {
 
 // newEncoder writes a file of that schema. footer is what the file would say at its end if it had no rows.
 func newEncoder(f io.Writer, columns []column, footer format.FileMetaData) *encoder {
-	e := &encoder{out: bufio.NewWriterSize(f, 64<<10), codec: new(fastZstd), jobs: make(chan job, 128), done: make(chan struct{}), meta: footer, zeros: map[zeros]zeroPage{}}
-	e.free.New = func() any { return new(values) }
+	e := &encoder{out: bufio.NewWriterSize(f, 64<<10), codec: new(fastZstd), jobs: make(chan job, 32), done: make(chan struct{}), meta: footer, zeros: map[zeros]zeroPage{}}
 	for i := range columns {
 		e.chunks = append(e.chunks, chunk{kind: columns[i].kind, path: []string{columns[i].name}})
 	}
@@ -94,12 +93,17 @@ func newEncoder(f io.Writer, columns []column, footer format.FileMetaData) *enco
 	return e
 }
 
-// values is an empty page.
-func (e *encoder) values() *values {
-	v := e.free.Get().(*values)
+// values is an empty page for a list of that kind.
+func (e *encoder) values(list int) *values {
+	v, ok := e.free[list].Get().(*values)
+	if !ok {
+		v = &values{list: list}
+	}
 	v.reset()
 	return v
 }
+
+func (e *encoder) release(v *values) { e.free[v.list].Put(v) }
 
 // close waits for all pages, and writes the end of the file.
 func (e *encoder) close() error {
@@ -135,7 +139,7 @@ func (e *encoder) encode(j *job) {
 		at = e.encodeZeros(c, j)
 	} else {
 		at = e.encodeValues(c, j, j.page)
-		e.free.Put(j.page)
+		e.release(j.page)
 	}
 	c.places = append(c.places, format.PageLocation{Offset: int64(at), CompressedPageSize: int32(len(c.pages) - at), FirstRowIndex: int64(j.first)})
 	c.n += int64(j.n)
@@ -162,10 +166,9 @@ func (e *encoder) encodeZeros(c *chunk, j *job) (at int) {
 	key := zeros{c.kind, j.coding.Encoding(), j.n}
 	known, ok := e.zeros[key]
 	if !ok {
-		v, raw := e.values(), c.raw
+		v, raw := &values{offsets: []uint32{0}}, c.raw
 		v.zeros(c.kind, key.coding == format.RLEDictionary, j.n)
 		at = e.encodeValues(c, j, v)
-		e.free.Put(v)
 		if len(e.zeros) == maxZeros {
 			clear(e.zeros)
 		}

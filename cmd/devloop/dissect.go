@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"maps"
 	"os"
 	"runtime/debug"
@@ -101,8 +100,8 @@ With -o parquet the rows have the columns of a snapshot's tables (docs/files.md)
 }
 
 // lazyCollection trades memory for time: rows are garbage as soon as they are written, and little stays, so collecting
-// when five times of that is there saves up to a third of the CPU for some 20 MB. Where much stays, above 1 GiB, the limit makes
-// the collector thrifty again. Of Parquet a row group stays, some 30 MB. GOGC and GOMEMLIMIT of the user win.
+// when four times of that is there saves up to a third of the CPU for some 20 MB. Where much stays, above 1 GiB, the limit makes
+// the collector thrifty again. Of Parquet a row group stays, some 10 MB. GOGC and GOMEMLIMIT of the user win.
 func lazyCollection(output string) {
 	percent := 400
 	if output == "parquet" {
@@ -167,26 +166,11 @@ func (w *rowWriter) row(v any) {
 // parquetRows writes rows as Parquet while they come. finish writes the end of the file, which holds its schema.
 func parquetRows(out io.Writer, connections bool) (write func(any) error, finish func() error) {
 	if connections {
-		return pump(func(rows iter.Seq[*traffic.Connection]) error { return store.WriteConnections(unclosed{out}, rows) })
+		w := store.NewConnectionWriter(unclosed{out})
+		return func(v any) error { return w.Write(v.(*traffic.Connection)) }, w.Close
 	}
-	return pump(func(rows iter.Seq[*traffic.Call]) error { return store.WriteCalls(unclosed{out}, rows) })
-}
-
-// pump turns a function that pulls rows into one that is handed them.
-func pump[T any](run func(iter.Seq[T]) error) (write func(any) error, finish func() error) {
-	rows, ended := make(chan T, 64), make(chan error, 1)
-	go func() {
-		ended <- run(func(yield func(T) bool) {
-			for row := range rows {
-				if !yield(row) {
-					break
-				}
-			}
-		})
-		for range rows { // what comes after a failure is dropped: finish tells of it
-		}
-	}()
-	return func(v any) error { rows <- v.(T); return nil }, func() error { close(rows); return <-ended }
+	w := store.NewCallWriter(unclosed{out})
+	return func(v any) error { return w.Write(v.(*traffic.Call)) }, w.Close
 }
 
 // unclosed keeps standard output open.

@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/devloop-io/devloop/dissect/protocol"
@@ -43,6 +44,7 @@ func bequeath(h protocol.Host, x *exchange) {
 		return
 	}
 	c, web := *x.Call, *x.Call.HTTP
+	web.RequestHeaders, web.ResponseHeaders = slices.Clone(web.RequestHeaders), slices.Clone(web.ResponseHeaders) // whoever has the call may redact it
 	c.HTTP = &web
 	e.Bequeath(&c, x.Request)
 }

@@ -1,0 +1,87 @@
+package store
+
+import (
+	"github.com/devloop-io/devloop/traffic"
+	"github.com/devloop-io/devloop/traffic/redact"
+)
+
+// Bounds of what a stream has under way: rows of a batch, and batches that wait. Waking a goroutine costs more than a row.
+const (
+	streamBatch = 64
+	streamQueue = 8
+	streamBytes = 1 << 20 // of bodies in a batch
+)
+
+// stream takes rows from a dissector to callbacks that run on a goroutine of their own.
+type stream struct {
+	onCall       func(*traffic.Call)
+	onConnection func(*traffic.Connection)
+	redactor     *redact.Redactor
+
+	batch   []streamRow
+	size    int
+	batches chan []streamRow
+	done    chan struct{}
+}
+
+// streamRow is a call or a connection.
+type streamRow struct {
+	call       *traffic.Call
+	connection *traffic.Connection
+}
+
+// newStream puts itself in the place of the callbacks in o.
+func newStream(o *FileOptions) *stream {
+	s := &stream{onCall: o.Dissect.OnCall, onConnection: o.Dissect.OnConnection, redactor: o.Redactor,
+		batches: make(chan []streamRow, streamQueue), done: make(chan struct{})}
+	if s.onCall != nil {
+		o.Dissect.OnCall = func(c *traffic.Call) { s.add(streamRow{call: c}) }
+	}
+	if s.onConnection != nil {
+		o.Dissect.OnConnection = func(c *traffic.Connection) { s.add(streamRow{connection: c}) }
+	}
+	go s.run()
+	return s
+}
+
+func (s *stream) add(row streamRow) {
+	if s.batch == nil {
+		s.batch = make([]streamRow, 0, streamBatch)
+	}
+	s.batch = append(s.batch, row)
+	if row.call != nil && row.call.HTTP != nil {
+		s.size += len(row.call.HTTP.RequestBody) + len(row.call.HTTP.ResponseBody)
+	}
+	if len(s.batch) == streamBatch || s.size >= streamBytes {
+		s.send()
+	}
+}
+
+func (s *stream) send() {
+	s.batches <- s.batch
+	s.batch, s.size = nil, 0
+}
+
+func (s *stream) run() {
+	defer close(s.done)
+	for batch := range s.batches {
+		for _, row := range batch {
+			switch {
+			case row.connection != nil:
+				s.onConnection(row.connection)
+			default:
+				if s.redactor != nil {
+					s.redactor.Call(row.call)
+				}
+				s.onCall(row.call)
+			}
+		}
+	}
+}
+
+// close waits until all rows were handed over.
+func (s *stream) close() {
+	s.send()
+	close(s.batches)
+	<-s.done
+}
