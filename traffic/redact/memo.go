@@ -14,13 +14,16 @@ type memo struct {
 	marks [memoMarks]atomic.Uint32 // hash of the text that came last
 	texts [memoSlots]atomic.Pointer[plainText]
 	names [nameSlots]atomic.Pointer[headerName]
+	total atomic.Int64 // bytes of the long ones
 }
 
 const (
 	memoSlots = 2048
 	memoMarks = 16384
 	nameSlots = 512
-	memoText  = 4 << 10 // longer texts are looked at each time
+	memoText  = 64 << 10 // longer texts are looked at each time
+	memoLong  = 4 << 10  // of texts longer than this, memoTotal bytes are remembered
+	memoTotal = 8 << 20
 )
 
 // plainText is a text without a secret, and how it was read.
@@ -65,7 +68,22 @@ func (m *memo) note(slot uint64, b []byte, how int) {
 	if m.texts[slot%memoSlots].Load() != nil && m.texts[(slot+1)%memoSlots].Load() == nil {
 		slot++
 	}
-	m.texts[slot%memoSlots].Store(&plainText{text: string(b), how: how})
+	if len(b) > memoLong && m.total.Load()+int64(len(b)) > memoTotal {
+		return
+	}
+	added := int64(long(len(b)))
+	if old := m.texts[slot%memoSlots].Swap(&plainText{text: string(b), how: how}); old != nil {
+		added -= int64(long(len(old.text)))
+	}
+	m.total.Add(added)
+}
+
+// long is the size of a text as far as it counts for memoTotal.
+func long(n int) int {
+	if n > memoLong {
+		return n
+	}
+	return 0
 }
 
 // header is what follows from the name of a header.
