@@ -110,6 +110,7 @@ type group struct {
 	req, resp int64
 	latency   digest
 	details   map[string]int
+	numbered  map[int]int // details by their number, while one goroutine counts
 	first     example
 	failed    example // the first that failed
 }
@@ -318,7 +319,7 @@ func (v *survey) sumColumns(ctx context.Context, by grouping, detail *grouping, 
 	all := newSumming()
 	for _, w := range workers {
 		if w != nil {
-			all.merge(w.summing)
+			all.merge(w.finish())
 		}
 	}
 	return all, nil
@@ -412,9 +413,24 @@ func (s *columnSums) add(g *store.CallGroup) error {
 		return err
 	}
 	columns.Pairs(g.Selected, keyOf, detailOf, len(keys), len(details), func(k, d uint32, n, _ int) {
-		s.groups[keys[k]].detail(s.details[details[d]], n)
+		g := s.groups[keys[k]]
+		if g.numbered == nil {
+			g.numbered = map[int]int{}
+		}
+		g.numbered[details[d]] += n
 	})
 	return nil
+}
+
+// finish names the details.
+func (s *columnSums) finish() *summing {
+	for _, g := range s.groups {
+		for d, n := range g.numbered {
+			g.detail(s.details[d], n)
+		}
+		g.numbered = nil
+	}
+	return s.summing
 }
 
 // addBuckets sums up by stretches of time.
