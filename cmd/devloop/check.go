@@ -26,6 +26,7 @@ func checkVerb(r *root) *cobra.Command {
 		pcap, iteration string
 		allow           bool
 		only            []string
+		told            reports
 	)
 	c := &cobra.Command{
 		Use:   "check [FILE…]",
@@ -36,8 +37,11 @@ a capture file and needs neither daemon nor devloop.yaml. Same bytes, same verdi
 		RunE: func(cmd *cobra.Command, files []string) error {
 			ctx, cancel := r.bounded(cmd.Context())
 			defer cancel()
+			if err := told.check(); err != nil {
+				return err
+			}
 			if pcap != "" {
-				return r.checkFile(ctx, pcap, files, only, allow)
+				return r.checkFile(ctx, pcap, files, only, allow, &told)
 			}
 			if len(files) > 0 {
 				return control.Usagef("devloop check judges the files that devloop.yaml names; name others with --pcap", "check files are given, but no --pcap")
@@ -50,6 +54,9 @@ a capture file and needs neither daemon nor devloop.yaml. Same bytes, same verdi
 			if err != nil {
 				return err
 			}
+			if err := told.write(ctx, r, c, it, allow); err != nil {
+				return err
+			}
 			return r.told(it)
 		},
 	}
@@ -58,11 +65,12 @@ a capture file and needs neither daemon nor devloop.yaml. Same bytes, same verdi
 	f.StringVar(&iteration, "iteration", "", "iteration to judge again; the newest with traffic by default")
 	f.BoolVar(&allow, "allow-inconclusive", false, "exit 0 where a check could not be decided, and say so")
 	f.StringSliceVar(&only, "check", nil, "judge these checks only (names or globs; with --pcap)")
+	told.flag(f)
 	return c
 }
 
 // checkFile judges a capture file.
-func (r *root) checkFile(ctx context.Context, pcap string, files, only []string, allow bool) error {
+func (r *root) checkFile(ctx context.Context, pcap string, files, only []string, allow bool, told *reports) error {
 	var err error
 	if len(files) == 0 {
 		if files, err = r.workspaceChecks(); err != nil {
@@ -85,6 +93,9 @@ func (r *root) checkFile(ctx context.Context, pcap string, files, only []string,
 	it := &traffic.Iteration{
 		ID: pcap, State: "done", Phase: "done", Verdict: verdict, Checks: results, Account: &d.Account, Calls: len(d.Calls),
 		Source: cmp.Or(d.Account.Source, "file"), ExitCode: code,
+	}
+	if err := told.write(ctx, r, nil, it, allow); err != nil {
+		return err
 	}
 	if !r.text() {
 		if err := r.json(it); err != nil {

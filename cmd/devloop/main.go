@@ -37,7 +37,7 @@ func run(args []string) (code int) {
 	if ctx.Err() != nil {
 		return control.ExitInterrupt
 	}
-	return report(err)
+	return exitCode(err)
 }
 
 // exit is an error that has been told already: only the code is left to say.
@@ -45,8 +45,8 @@ type exit int
 
 func (e exit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
-// report tells an error to people and says which exit code it means.
-func report(err error) int {
+// exitCode tells an error to people and says which exit code it means.
+func exitCode(err error) int {
 	if err == nil {
 		return control.ExitPass
 	}

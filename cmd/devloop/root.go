@@ -28,6 +28,7 @@ type root struct {
 	out, err  io.Writer
 
 	kubeconfig string // of a daemon that is started
+	there      remote // instead of the workspace's daemon
 }
 
 func newRoot() *root { return &root{out: os.Stdout, err: os.Stderr} }
@@ -68,6 +69,9 @@ func (r *root) tree() *cobra.Command {
 	for _, add := range verbs {
 		c.AddCommand(add(r))
 	}
+	for _, verb := range c.Commands() {
+		r.remoteFlags(verb)
+	}
 	c.AddCommand(&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodesInFull}) // without Run: a help topic
 	c.SetOut(r.out)
 	c.SetErr(r.err)
@@ -95,7 +99,7 @@ not zero and nothing of devloop's is graver.`
 
 // verbs is the list of commands, one file each.
 var verbs = []func(*root) *cobra.Command{
-	initVerb, upVerb, runVerb, checkVerb, statusVerb, waitVerb, downVerb, doctorVerb, explainVerb, callsVerb, flowsVerb, traceVerb,
+	initVerb, upVerb, runVerb, ciVerb, checkVerb, statusVerb, waitVerb, downVerb, doctorVerb, explainVerb, callsVerb, flowsVerb, statsVerb, mapVerb, traceVerb,
 	errorsVerb, compareVerb, retriesVerb, connectionsVerb, egressVerb, dependentsVerb, eventsVerb, correlateVerb, sensitiveVerb, exportVerb,
 	baselineVerb, snapshotVerb, dissectVerb, kflVerb, clusterVerb, captureVerb, mcpVerb, lspVerb, daemonVerb, configVerb, versionVerb,
 }

@@ -18,6 +18,7 @@ func runVerb(r *root) *cobra.Command {
 	var (
 		request control.RunRequest
 		down    bool
+		told    reports
 	)
 	c := &cobra.Command{
 		Use:   "run [flags] [-- COMMAND ARG…]",
@@ -44,7 +45,12 @@ The services keep running afterwards, which makes the next run fast; --down ends
 					return err
 				}
 			}
-			return r.runOnce(ctx, request, down)
+			if err := told.check(); err != nil {
+				return err
+			}
+			return r.runThenTell(ctx, request, down, func(c *control.Client, it *traffic.Iteration) error {
+				return told.write(ctx, r, c, it, request.AllowInconclusive)
+			})
 		},
 	}
 	f := c.Flags()
@@ -53,6 +59,7 @@ The services keep running afterwards, which makes the next run fast; --down ends
 	f.StringSliceVar(&request.Checks, "check", nil, "judge these checks only (names or globs)")
 	f.BoolVar(&request.AllowInconclusive, "allow-inconclusive", false, "exit 0 where a check could not be decided, and say so")
 	f.BoolVar(&down, "down", false, "end the services afterwards; a cluster stays until devloop down")
+	told.flag(f)
 	whereFlags(f, &request.Where)
 	return c
 }
@@ -64,14 +71,18 @@ func whereFlags(f *pflag.FlagSet, w *control.Where) {
 	f.IntVar(&w.Nodes, "nodes", 0, "number of nodes of a kind cluster that is made")
 }
 
-// runOnce runs one iteration and tells of it.
-func (r *root) runOnce(ctx context.Context, request control.RunRequest, down bool) error {
+// runThenTell runs one iteration, has it told while its daemon still runs, and prints it.
+func (r *root) runThenTell(ctx context.Context, request control.RunRequest, down bool, tell func(*control.Client, *traffic.Iteration) error) error {
 	c, idle, err := r.connect(ctx)
 	if err != nil {
 		return err
 	}
 	p := &progress{r: r}
 	it, err := c.Run(ctx, request, p.event)
+	var untold error
+	if err == nil {
+		untold = tell(c, it)
+	}
 	switch {
 	case down, idle && (err != nil || it.Failure != nil && it.Failure.Phase == "start"):
 		if downErr := r.endServices(ctx, c); downErr != nil && err == nil {
@@ -83,7 +94,12 @@ func (r *root) runOnce(ctx context.Context, request control.RunRequest, down boo
 	if err != nil {
 		return timedOut(ctx, err)
 	}
-	return r.told(it)
+	err = r.told(it)
+	if untold == nil || err == nil {
+		return errors.Join(err, untold)
+	}
+	fmt.Fprintln(r.err, "error:", untold) // the verdict's exit code is the graver news
+	return err
 }
 
 // endServices takes everything down, also after an interrupt, and says what could not be.
