@@ -68,7 +68,7 @@ generate: ## everything that is generated; must leave a clean tree
 bench: ## speed and memory, as ratios within one run
 	go test -run '^$$' -bench . -benchtime 1x ./...
 
-bench-kind: ## the loop in a kind cluster, against its bounds; as root, with DEVLOOP_KIND
+bench-kind: agent ## the loop in a kind cluster, against its bounds; as root, with DEVLOOP_KIND
 	DEVLOOP_REQUIRE=1 go test -run '^$$' -bench '^BenchmarkKind$$' -benchtime 1x -timeout 20m ./internal/e2e
 
 nightly: ## what takes too long for every change: fuzzing, and the tests again with the race detector

@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -16,6 +18,7 @@ import (
 	"github.com/devloop-io/devloop/internal/agentbin"
 	"github.com/devloop-io/devloop/internal/control"
 	"github.com/devloop-io/devloop/internal/daemon"
+	"github.com/devloop-io/devloop/internal/testenv"
 	"github.com/devloop-io/devloop/kindenv"
 	"github.com/devloop-io/devloop/kindenv/cluster"
 	"github.com/devloop-io/devloop/traffic"
@@ -25,6 +28,8 @@ import (
 // passes from a save of one service to its new program serving, and to the verdict; a daemon that attaches to what runs;
 // the node agent's memory and processor time during the shop's rush; and what [wireOf] measures.
 func BenchmarkKind(b *testing.B) {
+	testenv.NeedsKind(b)
+	asReleased(b)
 	w, it := kindShop(b, 1)
 	if it.Verdict != traffic.Pass {
 		b.Fatalf("%s\n%s", it.Verdict, explain(not(it, traffic.Pass)))
@@ -149,11 +154,13 @@ func wireOf(b *testing.B, name string) {
 	}
 }
 
-// withoutAgent makes the agent's program and takes its images out of the nodes, so that an install is a first one.
+// withoutAgent makes the programs for nodes and takes the agent's images out of them, so that an install is a first one.
 func withoutAgent(ctx context.Context, b *testing.B, name, arch string) {
 	b.Helper()
-	if _, err := agentbin.Binary(ctx, "devloop-agent", arch); err != nil {
-		b.Fatal(err)
+	for _, program := range []string{agentbin.Agent, agentbin.Supervisor} {
+		if _, err := forNodes(ctx, program, arch); err != nil {
+			b.Fatal(err)
+		}
 	}
 	home, err := cluster.Home()
 	if err != nil {
@@ -206,6 +213,29 @@ func flood(ctx context.Context, b *testing.B, e *kindenv.Env) (packets uint64, t
 		b.Fatalf("%s, %v", res.Status, err)
 	}
 	return 2 * sent, time.Duration(ns)
+}
+
+// asReleased builds devloop as `make build` does, with the programs for nodes in it where `make agent` has made them: without,
+// every daemon compiles them first.
+func asReleased(b *testing.B) {
+	b.Helper()
+	files, err := filepath.Glob(filepath.Join(root(), "internal", "agentbin", "embedded", "*.gz"))
+	if err != nil || len(files) == 0 {
+		b.Log("the programs for nodes are compiled by every daemon: run `make agent` first")
+		return
+	}
+	buildOnce.Do(func() {
+		var dir string
+		if dir, buildErr = os.MkdirTemp("", "devloop-e2e-"); buildErr != nil {
+			return
+		}
+		binary = filepath.Join(dir, "devloop")
+		cmd := exec.Command("go", "build", "-tags", "embedagent", "-o", binary, "./cmd/devloop")
+		cmd.Dir, cmd.Env = root(), append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			buildErr = fmt.Errorf("build devloop: %w\n%s", err, out)
+		}
+	})
 }
 
 // leave ends the daemon and nothing in the cluster, as a newer build of devloop does when it takes over.

@@ -62,6 +62,21 @@ func (r *recording) dissect(ifaces []traffic.Interface, ids []traffic.Identity) 
 	return calls, conns
 }
 
+// made are the programs for nodes that were made in this process, by name and processor.
+var made sync.Map
+
+// forNodes makes a program for nodes once. devloop itself has them embedded.
+func forNodes(ctx context.Context, name, arch string) ([]byte, error) {
+	if b, ok := made.Load(name + arch); ok {
+		return b.([]byte), nil
+	}
+	b, err := agentbin.Binary(ctx, name, arch)
+	if err == nil {
+		made.Store(name+arch, b)
+	}
+	return b, err
+}
+
 // inProcess attaches to a cluster for a workspace of testdata, without a daemon. What it has in the cluster goes with the
 // test.
 func inProcess(ctx context.Context, t testing.TB, name, cluster, hash string) (*kindenv.Env, *config.Config) {
@@ -72,7 +87,7 @@ func inProcess(ctx context.Context, t testing.TB, name, cluster, hash string) (*
 	}
 	cfg.Environment.Kind.Name, cfg.Environment.Kind.Namespace = cluster, name
 	e, err := kindenv.New(ctx, kindenv.Options{
-		Workspace: cfg.Dir, StateDir: t.TempDir(), Config: cfg, Where: kindenv.Kind, Hash: hash, Say: func(s string) { t.Log(s) }, Tool: agentbin.Binary,
+		Workspace: cfg.Dir, StateDir: t.TempDir(), Config: cfg, Where: kindenv.Kind, Hash: hash, Say: func(s string) { t.Log(s) }, Tool: forNodes,
 	})
 	if err != nil {
 		t.Fatal(err)
