@@ -19,6 +19,9 @@ import (
 
 // dial connects to the workspace's daemon and fails when there is none.
 func (r *root) dial(ctx context.Context) (*control.Client, *control.Status, error) {
+	if r.there.url != "" {
+		return r.there.client(ctx)
+	}
 	workspace, err := r.findWorkspace()
 	if err != nil {
 		return nil, nil, err
@@ -39,6 +42,10 @@ func dialWorkspace(ctx context.Context, workspace string) (*control.Client, *con
 // connect connects to the workspace's daemon and starts one when there is none. A daemon of another build is asked to
 // end first. idle says that no services run yet: whoever has them started may end them.
 func (r *root) connect(ctx context.Context) (c *control.Client, idle bool, err error) {
+	if r.there.url != "" {
+		c, _, err = r.there.client(ctx)
+		return c, false, err
+	}
 	workspace, err := r.findWorkspace()
 	if err != nil {
 		return nil, false, err
