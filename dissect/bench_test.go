@@ -1,6 +1,7 @@
 package dissect_test
 
 import (
+	"runtime"
 	"strconv"
 	"testing"
 
@@ -28,6 +29,8 @@ func BenchmarkMade(b *testing.B) {
 	}
 	b.SetBytes(size)
 	b.ReportAllocs()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
 	for b.Loop() {
 		calls := 0
 		d := dissect.New(dissect.Options{OnCall: func(*traffic.Call) { calls++ }})
@@ -39,4 +42,7 @@ func BenchmarkMade(b *testing.B) {
 			b.Fatalf("found %d calls of 8000", calls)
 		}
 	}
+	runtime.ReadMemStats(&after)
+	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(8000*b.N), "allocs/call")
+	b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/float64(8000*b.N), "B/call")
 }
