@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -51,7 +52,7 @@ var marks = map[traffic.Verdict]string{
 func markdown(w io.Writer, r *Report) error {
 	it := r.Iteration
 	var b strings.Builder
-	fmt.Fprintf(&b, "## %s devloop: %s\n\n", marks[it.Verdict], orFailed(it))
+	fmt.Fprintf(&b, "## %s devloop: %s\n\n", cmp.Or(marks[it.Verdict], marks[traffic.Error]), orFailed(it))
 	fmt.Fprintf(&b, "%s, revision %s, %d calls, captured by %s\n\n", cell(it.ID), cell(it.Revision), it.Calls, cell(it.Source))
 	if text := failure(it); text != "" {
 		b.WriteString(fence(text))
