@@ -67,14 +67,10 @@ func prune(s *jsonschema.Schema, depth int) {
 		s.AdditionalProperties = nil
 	}
 	for name, p := range s.Properties {
-		if len(p.Types) != 2 || p.Types[0] != "null" {
-			continue
+		// Some clients know one type only. What may be left out never is null, nor are lists and maps: see whole.
+		if len(p.Types) == 2 && p.Types[0] == "null" && (p.Types[1] == "array" || p.AdditionalProperties != nil || !slices.Contains(s.Required, name)) {
+			p.Type, p.Types = p.Types[1], nil
 		}
-		// Some clients know one type only. What may be left out never is null; for the rest any type does.
-		if !slices.Contains(s.Required, name) {
-			p.Type = p.Types[1]
-		}
-		p.Types = nil
 	}
 	if depth < outputDepth {
 		s.Required = nil
@@ -83,5 +79,27 @@ func prune(s *jsonschema.Schema, depth int) {
 	prune(s.AdditionalProperties, depth-1)
 	for _, p := range s.Properties {
 		prune(p, depth-1)
+	}
+}
+
+// whole makes the lists and maps of an answer that are nil empty ones: null is of no use to anybody.
+func whole(v reflect.Value) {
+	for v.Kind() == reflect.Pointer && !v.IsNil() {
+		v = v.Elem()
+	}
+	if v.Kind() != reflect.Struct {
+		return
+	}
+	for i := range v.NumField() {
+		f := v.Field(i)
+		switch {
+		case !f.CanSet():
+		case v.Type().Field(i).Anonymous:
+			whole(f)
+		case f.Kind() == reflect.Slice && f.IsNil():
+			f.Set(reflect.MakeSlice(f.Type(), 0, 0))
+		case f.Kind() == reflect.Map && f.IsNil():
+			f.Set(reflect.MakeMap(f.Type()))
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"sync"
 
@@ -179,6 +180,7 @@ func register[In, Out any](s *mcp.Server, t *tools, h hints, name, title, descri
 		if err != nil {
 			return nil, *new(Out), forModel(err)
 		}
+		whole(reflect.ValueOf(&out))
 		res, err := textOf(h, out, say)
 		return res, out, err
 	})

@@ -1,6 +1,7 @@
 package mcp
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -95,6 +96,10 @@ func TestEveryToolSaysAll(t *testing.T) {
 		if tool.OutputSchema == nil {
 			t.Errorf("%s has no output schema", tool.Name)
 		}
+		b, err := json.Marshal(tool.OutputSchema)
+		if err != nil || bytes.Contains(b, []byte(":true")) {
+			t.Errorf("%s: a property of the output may be anything, which clients refuse: %s, %v", tool.Name, b, err)
+		}
 		if len(tool.Description) > 2000 || len(tool.Description) < 40 {
 			t.Errorf("%s: description of %d bytes", tool.Name, len(tool.Description))
 		}
@@ -112,7 +117,7 @@ func TestEveryToolSaysAll(t *testing.T) {
 // common tokenizers undercut for English and JSON by a few percent in either direction.
 func TestTokenBudget(t *testing.T) {
 	const bytesPerToken = 4
-	for set, budget := range map[string]int{DefaultToolset: 6000, "all": 26000} {
+	for set, budget := range map[string]int{DefaultToolset: 6000, "all": 30000} {
 		size := len(Instructions)
 		for _, tool := range listed(t, Options{Toolsets: []string{set}, AllowDestructive: true}) {
 			b, err := json.Marshal(tool)

@@ -33,7 +33,7 @@ func TestRealClients(t *testing.T) {
 		cmd.Env = append(os.Environ(), "PATH="+path, "HOME="+home, "XDG_CONFIG_HOME="+home, "MCP_TIMEOUT=60000")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
-			t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+			t.Fatalf("%s %v: %v\n%s", name, args, err, out[max(0, len(out)-4000):])
 		}
 		return string(out)
 	}
