@@ -135,7 +135,7 @@ func (g *leaving) call(c *traffic.Call) {
 	s.seen(&c.Src, &c.Dst, c.Start, c.End)
 	s.Protocols = note(s.Protocols, c.Protocol, 20)
 	s.Example = cmp.Or(s.Example, c.ID)
-	if c.TLS != nil {
+	if c.Protocol == traffic.ProtoTLS && c.TLS != nil {
 		if s.Versions == nil {
 			s.Versions = map[string]int{}
 		}

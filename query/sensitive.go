@@ -189,7 +189,7 @@ func emails(c *traffic.Call, hash func([]byte) string) []traffic.Credential {
 			found = note(found, traffic.Credential{Kind: kindEmail, Place: where, Hash: hash(bytes.ToLower(text[begin:end]))}, 256)
 		}
 	}
-	if c.DNS != nil || c.TLS != nil {
+	if c.DNS != nil || c.Protocol == traffic.ProtoTLS {
 		return nil
 	}
 	if h := c.HTTP; h != nil {

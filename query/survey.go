@@ -191,7 +191,7 @@ func asked(c *traffic.Call) string {
 		return c.Redis.Command
 	case c.DNS != nil:
 		return "DNS " + c.Method
-	case c.TLS != nil:
+	case c.Protocol == traffic.ProtoTLS:
 		return "TLS handshake"
 	}
 	return strings.TrimSpace(c.Method + " " + cmp.Or(c.Route, c.Path))
@@ -237,8 +237,10 @@ func refusal(c *traffic.Call) string {
 		if c.Status != 0 {
 			return cmp.Or(c.DNS.RCode, fmt.Sprintf("rcode %d", c.Status))
 		}
-	case c.TLS != nil:
-		return c.TLS.Alert
+	case c.Protocol == traffic.ProtoTLS:
+		if c.TLS != nil { // calls inside of TLS have it as well
+			return c.TLS.Alert
+		}
 	case c.HTTP != nil && c.Status >= 400:
 		return fmt.Sprint(c.Status)
 	}
