@@ -546,7 +546,7 @@ func (s *Session) ExportSnapshotPCAP(ctx context.Context, r query.ExportPCAPRequ
 }
 
 func (s *Session) export(ctx context.Context, id string, p query.PacketSelection) (*query.PCAPAnswer, error) {
-	o, err := exportOptions(p)
+	o, err := ExportOptions(p)
 	if err != nil {
 		return nil, err
 	}
@@ -598,8 +598,8 @@ func (s *Session) export(ctx context.Context, id string, p query.PacketSelection
 	return a, nil
 }
 
-// exportOptions reads a selection.
-func exportOptions(p query.PacketSelection) (o store.ExportOptions, err error) {
+// ExportOptions reads a selection, all but its filter for calls and connections.
+func ExportOptions(p query.PacketSelection) (o store.ExportOptions, err error) {
 	o = store.ExportOptions{Raw: p.Raw, Nodes: p.Nodes, Start: p.StartTime * 1e6, End: p.EndTime * 1e6, Format: cmp.Or(p.Format, store.FormatPCAPNG)}
 	switch {
 	case o.Format != store.FormatPCAPNG && o.Format != store.FormatPCAP:
@@ -766,7 +766,7 @@ func (s *Session) ExportPCAP(ctx context.Context, r query.ExportCaptureRequest) 
 	if r.Handle != "" && r.Window != "" {
 		return nil, control.Usagef("give one of them", "handle and window are given both")
 	}
-	if _, err := exportOptions(r.PacketSelection); err != nil { // before anything is ended
+	if _, err := ExportOptions(r.PacketSelection); err != nil { // before anything is ended
 		return nil, err
 	}
 	id := cmp.Or(r.Handle, r.Window)
