@@ -393,7 +393,10 @@ func (s *columnSums) add(g *store.CallGroup) error {
 	for e, at := range ends {
 		complete[e] = at >= 0 && s.outcomes[at].complete
 	}
-	for i := range g.Selected.All() {
+	for i := range keyOf {
+		if !g.Selected.Has(i) {
+			continue
+		}
 		into := groups[keyOf[i]]
 		into.req += s.req[i]
 		into.resp += s.resp[i]

@@ -142,6 +142,7 @@ func sumGroup(g *columns.Group, suffix string, start, end int64) ([]ConnectionSu
 			}
 		}
 	}
+	classes.Settle()
 	all := make([]ConnectionSums, len(classes.First))
 	for i, row := range classes.First {
 		if row < 0 {

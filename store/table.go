@@ -274,6 +274,9 @@ func (c *Classifier) Sort(g *CallGroup) (of []uint32, class []int, err error) {
 			}
 		}
 	}
+	if len(c.more) > 0 {
+		sorted.Settle()
+	}
 	rows := classRows{c: c, g: g, where: where}
 	class = make([]int, len(sorted.First))
 	for i, row := range sorted.First {

@@ -62,7 +62,7 @@ func (c *Classes) By(g *Group, name string) error {
 	return nil
 }
 
-// ByAmong splits the rows of only off their classes, by a column. A class that so has lost its rows has -1 as its first one.
+// ByAmong splits the rows of only off their classes, by a column. Which rows are the first ones then, Settle finds out.
 func (c *Classes) ByAmong(g *Group, name string, only Bits) error {
 	among := only.Count()
 	if among == 0 {
@@ -76,7 +76,6 @@ func (c *Classes) ByAmong(g *Group, name string, only Bits) error {
 		c.codes = make([]uint32, g.Rows)
 	}
 	n := column.codes(c.codes, only)
-	old := len(c.First)
 	table := newHash(among)
 	defer hashes.Put(table)
 	for i := range only.All() {
@@ -87,20 +86,19 @@ func (c *Classes) ByAmong(g *Group, name string, only Bits) error {
 		}
 		c.Of[i] = *place
 	}
-	left := make([]bool, old)
-	for i := range c.sel.All() {
-		if k := c.Of[i]; int(k) < old {
-			if !left[k] {
-				left[k], c.First[k] = true, i
-			}
-		}
-	}
-	for k := range left {
-		if !left[k] {
-			c.First[k] = -1
-		}
-	}
 	return nil
+}
+
+// Settle finds the first row of each class again, after [Classes.ByAmong]: -1 where none is left.
+func (c *Classes) Settle() {
+	for k := range c.First {
+		c.First[k] = -1
+	}
+	for i := len(c.Of) - 1; i >= 0; i-- {
+		if c.whole || c.sel.Has(i) {
+			c.First[c.Of[i]] = i
+		}
+	}
 }
 
 // hash is a hash table with open addressing, at least twice as large as what it holds.
@@ -375,7 +373,10 @@ func Pairs(sel Bits, a, b []uint32, n, m int, see func(a, b uint32, count, first
 	var order []uint64
 	if n*m <= maxDense {
 		table := make([]int32, n*m)
-		for i := range sel.All() {
+		for i := range a {
+			if !sel.Has(i) {
+				continue
+			}
 			slot := &table[int(a[i])*m+int(b[i])]
 			if *slot == 0 {
 				pairs = append(pairs, pair{first: int32(i)})
@@ -387,7 +388,10 @@ func Pairs(sel Bits, a, b []uint32, n, m int, see func(a, b uint32, count, first
 	} else {
 		table := newHash(len(a))
 		defer hashes.Put(table)
-		for i := range sel.All() {
+		for i := range a {
+			if !sel.Has(i) {
+				continue
+			}
 			key := uint64(a[i])<<32 | uint64(b[i])
 			place, found := table.at(key)
 			if !found {
