@@ -256,10 +256,28 @@ func (s *schemas) components() (object, error) {
 			return nil, fmt.Errorf("the schema of %s: %w", t, err)
 		}
 		schema.AdditionalProperties = nil // later builds may answer more
+		orNull(schema)
 		all = append(all, field{strings.TrimPrefix(s.refs[t].Ref, "#/components/schemas/"), schema})
 	}
 	slices.SortFunc(all, func(a, b field) int { return strings.Compare(a.name, b.name) })
 	return all, nil
+}
+
+// orNull says of a reference that it may be null in the way that validators read: beside a $ref, a type would have to hold as well.
+func orNull(s *jsonschema.Schema) {
+	if s == nil {
+		return
+	}
+	if s.Ref != "" && (s.Type == "null" || slices.Contains(s.Types, "null")) {
+		s.AnyOf = []*jsonschema.Schema{{Ref: s.Ref}, {Type: "null"}}
+		s.Ref, s.Type, s.Types = "", "", nil
+		return
+	}
+	orNull(s.Items)
+	orNull(s.AdditionalProperties)
+	for _, p := range s.Properties {
+		orNull(p)
+	}
 }
 
 // unnamed is a struct with the same members: a type that contains itself would have no schema otherwise.
