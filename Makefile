@@ -12,7 +12,7 @@ STATICCHECK := v0.8.2
 TAGS    := kustomize_disable_go_plugin_support
 export CGO_ENABLED ?= 0
 
-.PHONY: help build binary agent devloop devloop-once rights test lint generate bench bench-kind nightly truth clean
+.PHONY: help build binary agent devloop devloop-once rights test lint generate bench bench-kind nightly eval truth clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,10 @@ nightly: ## what takes too long for every change: fuzzing, and the tests again w
 		done; \
 	done
 	CGO_ENABLED=1 scripts/test.sh -race ./...
+	go run ./assertions/baseline/eval -full
+
+eval: ## how often the statistics behind verdicts are wrong, into docs/statistics.md
+	go run ./assertions/baseline/eval
 
 truth: ## our dissection against tshark's, on the captures of DEVLOOP_PCAPS and on 10,000 calls of each protocol
 	scripts/truth.sh

@@ -179,7 +179,7 @@ func TestFindings(t *testing.T) {
 		"loss":         {func(s *shop) { s.loss = 3 }, traffic.Inconclusive, "", ""},
 		"a clock step": {func(s *shop) { s.stepped = true }, traffic.Pass, "", "its latency is not compared"},
 		"one call":     {func(s *shop) { s.calls = 1 }, traffic.Pass, "", "its latency is not compared: 1 call beside 60 of the baseline cannot show anything at alpha 0.01: need 1 more"},
-		"few calls":    {func(s *shop) { s.calls, s.base = 3, 31.5 }, traffic.Inconclusive, "latency", "which does not tell whether it is slower by the 10 % that count: need "},
+		"few calls":    {func(s *shop) { s.calls, s.base = 3, 33 }, traffic.Inconclusive, "latency", "which does not tell whether it is slower by the 13.9 % that count: need "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

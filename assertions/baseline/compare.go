@@ -26,6 +26,7 @@ const (
 	learntRuns    = 3    // fewer runs do not tell what never happens
 	shareEffect   = 0.01 // of errors: one percentage point
 	reuseEffect   = 0.2  // of reused connections
+	doubt         = 0.05 // a p below it, alone, leaves a test open that all tests together do not decide
 	callsEffect   = 0.1  // of calls per request, where their number varies
 )
 
@@ -250,7 +251,7 @@ func (c *comparison) outcomes(old, new *EndpointFacts) {
 			f.Verdict = traffic.Pass
 		case significant && beyond:
 			f.Verdict = traffic.Fail
-		case f.P < 0.05 && beyond:
+		case f.P < doubt && beyond && !c.o.Describe:
 			f.Verdict = traffic.Inconclusive
 			if more := stat.FisherNeeds(k1, n1, k2, n2, c.o.Alpha/float64(max(1, c.report.Tests))); more < stat.Never {
 				f.NeedMore = more
@@ -345,9 +346,10 @@ func (c *comparison) calls(old, new *EndpointFacts) {
 func (c *comparison) test(f traffic.Finding, decide func(*traffic.Finding, bool)) {
 	if decide == nil {
 		decide = func(f *traffic.Finding, significant bool) {
-			if significant {
+			switch {
+			case significant:
 				f.Verdict = traffic.Fail
-			} else {
+			case f.P < doubt && !c.o.Describe:
 				f.Verdict = traffic.Inconclusive
 			}
 		}

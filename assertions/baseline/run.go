@@ -85,11 +85,14 @@ func Summarize(id string, d *traffic.Dissection) *Run {
 			continue
 		}
 		opened[c.ID] = c.Opened
+		if !c.Opened {
+			continue // what idles in a pool, and is looked at or closed now and then, makes no edge; its calls do
+		}
 		r.edge(&c.Src, &c.Dst, c.SNI)
 	}
 	byID := map[string]string{}
 	for _, c := range d.Calls {
-		if c == nil || c.Background || c.Protocol == traffic.ProtoDNS || c.Protocol == traffic.ProtoTLS || !c.Asked() {
+		if c == nil || c.Background || c.Protocol == traffic.ProtoDNS || c.Protocol == traffic.ProtoTLS || !c.Asked() || setsUp(c) {
 			continue
 		}
 		name, edge := r.edge(&c.Src, &c.Dst, "")
@@ -122,6 +125,24 @@ func Summarize(id string, d *traffic.Dissection) *Run {
 		slices.Sort(e.Sizes)
 	}
 	return r
+}
+
+// setsUp reports whether a call readies a connection and asks for nothing: how many there are says how long ago services were
+// started.
+func setsUp(c *traffic.Call) bool {
+	switch {
+	case c.PostgreSQL != nil:
+		switch c.PostgreSQL.Command {
+		case "Startup", "Parse", "EMPTY": // a pool asks an empty query to see whether a connection lives
+			return true
+		}
+	case c.Redis != nil:
+		switch c.Redis.Command {
+		case "HELLO", "AUTH", "SELECT", "CLIENT", "PING":
+			return true
+		}
+	}
+	return false
 }
 
 // lossOf says what a capture lacks.

@@ -184,7 +184,7 @@ func leastNew(n1 int) int {
 }
 
 // Noise is the spread of the logarithm of the ratio between two groups of k1 and k2 runs of the same code, from the
-// logarithms of each run's location: an upper bound at 80 %, because few runs know it badly. It is NaN where no group has two
+// logarithms of each run's location: an upper bound at 95 %, because few runs know it badly. It is NaN where no group has two
 // runs.
 func Noise(groups [][]float64, k1, k2 int) float64 {
 	sum, freedom := 0.0, 0
@@ -201,6 +201,6 @@ func Noise(groups [][]float64, k1, k2 int) float64 {
 	if freedom == 0 {
 		return math.NaN()
 	}
-	variance := sum / chiSquaredQuantile(0.2, freedom)
+	variance := sum / chiSquaredQuantile(0.05, freedom)
 	return math.Sqrt(variance * (1/float64(k1) + 1/float64(k2)))
 }

@@ -31,12 +31,12 @@ func baselineRecord(r *root) *cobra.Command {
 		Long: `record runs an exercise several times and writes .devloop/baselines/NAME.yaml: who speaks to whom, what is asked, how it ends,
 names of headers and JSON fields, calls per request, latencies and how much they differ from run to run. Runs in which services were
 started only warm them up. NAME is the exercise's name by default; checks over that exercise then know it as baseline.`,
-		Example: "  devloop baseline record\n  devloop baseline record --runs 10 checkout-rush",
+		Example: "  devloop baseline record\n  devloop baseline record --runs 20 checkout-rush",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return r.baseline(cmd.Context(), control.BaselineRecord, &q, args)
 		},
 	}
-	baselineFlags(c, &q, 5)
+	baselineFlags(c, &q, 10)
 	return c
 }
 

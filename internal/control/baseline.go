@@ -14,7 +14,7 @@ var (
 type BaselineRequest struct {
 	Name              string     `json:"name,omitempty" jsonschema:"of the baseline: a file of .devloop/baselines without .yaml; the exercise's name by default"`
 	Exercise          string     `json:"exercise,omitempty" jsonschema:"that drives the runs; devloop.yaml's default otherwise"`
-	Runs              int        `json:"runs,omitempty" jsonschema:"iterations to run now; recording runs 5 by default, comparing none: it takes the newest one that there is"`
+	Runs              int        `json:"runs,omitempty" jsonschema:"iterations to run now; recording runs 10 by default, comparing none: it takes the newest one that there is"`
 	Iterations        []string   `json:"iterations,omitempty" jsonschema:"iterations that are there already, instead of running some"`
 	Reason            string     `json:"reason,omitempty" jsonschema:"why the change is accepted; accept needs it"`
 	AllowInconclusive bool       `json:"allow_inconclusive,omitempty" jsonschema:"exit code 0 where nothing failed and something could not be decided"`
