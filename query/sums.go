@@ -194,7 +194,6 @@ type summing struct {
 	groups  []*group // "" is that of calls without one
 	byName  map[string]int
 	buckets map[int64]*group // by begin, Unix nanoseconds
-	held    int              // values that digests hold
 }
 
 func newSumming() *summing { return &summing{byName: map[string]int{}, buckets: map[int64]*group{}} }
