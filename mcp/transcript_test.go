@@ -20,7 +20,7 @@ import (
 )
 
 // daemonOf answers on a unix socket, as the daemon does, with what a transcript has for each request.
-func daemonOf(t *testing.T, answers map[string]string, asked *strings.Builder) *control.Client {
+func daemonOf(t testing.TB, answers map[string]string, asked *strings.Builder) *control.Client {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", socket)
