@@ -53,6 +53,7 @@ type live struct {
 	rows   *traffic.Dissection // made of version rowsOf, when so many packets had been read
 	rowsOf int
 	packet uint64
+	ready  map[*traffic.Call]*traffic.Call // finished copies of calls
 }
 
 func newLive(r *redact.Redactor, resolve func(netip.Addr, int64) (traffic.Workload, bool), now func() time.Time) *live {
@@ -72,7 +73,7 @@ func (l *live) begin() {
 func (l *live) forget() {
 	l.calls, l.first, l.bytes, l.count = nil, 0, 0, 0
 	l.open, l.connections = map[string]int{}, map[uint64]*traffic.Connection{}
-	l.rows = nil
+	l.rows, l.ready = nil, nil
 	l.version++
 }
 
@@ -227,38 +228,71 @@ func (l *live) view(f *follower) (d *traffic.Dissection, since int64) {
 			l.keepConnection(c)
 		}
 	}
-	d = &traffic.Dissection{Account: account, Calls: make([]*traffic.Call, 0, l.count)}
+	lookedUp := store.Resolver(f.lookedUp(nil))
+	d = &traffic.Dissection{Account: account}
+	// Calls that began well before the oldest new one are what they were when somebody asked last.
+	settled := l.settled()
+	ready := make(map[*traffic.Call]*traffic.Call, l.count)
+	var before []*traffic.Call
 	for _, c := range l.calls {
-		if c != nil {
+		switch {
+		case c == nil:
+		case c.Start < settled && l.ready[c] != nil:
+			ready[c] = l.ready[c]
+			before = append(before, ready[c])
+		default:
 			own := *c
-			l.name(&own.Src, own.Start)
-			l.name(&own.Dst, own.Start)
+			l.name(&own.Src, own.Start, nil)
+			l.name(&own.Dst, own.Start, lookedUp)
+			ready[c] = &own
 			d.Calls = append(d.Calls, &own)
 		}
 	}
 	for _, c := range l.connections {
 		if c.End >= l.since {
 			own := *c
-			l.name(&own.Src, own.Start)
-			l.name(&own.Dst, own.Start)
+			l.name(&own.Src, own.Start, nil)
+			l.name(&own.Dst, own.Start, lookedUp)
 			d.Connections = append(d.Connections, &own)
 		}
 	}
-	slices.SortFunc(d.Connections, func(a, b *traffic.Connection) int {
-		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.ID, b.ID))
-	})
 	store.Finish(d, nil) // they are redacted
-	l.rows, l.rowsOf, l.packet = d, l.version, account.Packets
+	d.Calls = append(before, d.Calls...)
+	slices.SortStableFunc(d.Calls, func(a, b *traffic.Call) int {
+		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.ConnID, b.ConnID), cmp.Compare(a.Index, b.Index))
+	})
+	l.rows, l.rowsOf, l.packet, l.ready = d, l.version, account.Packets, ready
 	return d, l.since
 }
 
-// name asks again who an end is that nobody knew when its packets came: clusters tell late.
-func (l *live) name(e *traffic.Endpoint, at int64) {
-	if e.Name() != "" || l.resolve == nil {
+// related is how far apart in time calls may be that are looked at together: attempts of a request, parents and children.
+const related = 10 * time.Second
+
+// settled is the time before which no call has to be looked at again. The caller holds the lock.
+func (l *live) settled() int64 {
+	oldest := l.now().UnixNano()
+	for _, c := range l.calls {
+		if c != nil && l.ready[c] == nil {
+			oldest = min(oldest, c.Start)
+		}
+	}
+	return oldest - int64(related)
+}
+
+// name asks again who an end is that nobody knew when its packets came: clusters tell late. lookedUp, which may be nil, names
+// what is outside.
+func (l *live) name(e *traffic.Endpoint, at int64, lookedUp func(netip.Addr, int64) (traffic.Workload, bool)) {
+	if e.Name() != "" {
 		return
 	}
-	if w, ok := l.resolve(e.IP, at); ok {
-		e.Workload = w
+	for _, whose := range []func(netip.Addr, int64) (traffic.Workload, bool){l.resolve, lookedUp} {
+		if whose == nil {
+			continue
+		}
+		if w, ok := whose(e.IP, at); ok {
+			e.Workload = w
+			return
+		}
 	}
 }
 

@@ -563,11 +563,16 @@ func BenchmarkLiveQuery(b *testing.B) {
 			for range b.N {
 				b.StopTimer()
 				s, src := listening(b, ifaces)
-				for i := range kept {
-					at := time.Now().UnixNano()
+				for i := range kept { // a hundred a second, which were asked for before
+					at := time.Now().UnixNano() - int64(kept-i)*1e7
 					s.wire.live.call(&traffic.Call{ID: fmt.Sprint("local/x/", i), ConnID: 1, Protocol: traffic.ProtoHTTP, State: traffic.StateComplete,
 						Method: "GET", Path: fmt.Sprint("/items/", i), Status: 200, Start: at, End: at + 1e6, HTTP: &traffic.HTTP{}})
 				}
+				_, release, err := s.database(b.Context(), query.Scope{DB: query.Live})
+				if err != nil {
+					b.Fatal(err)
+				}
+				release()
 				b.StartTimer()
 				began := time.Now()
 				src.send(packets, began)
