@@ -218,6 +218,33 @@ func TestErrorsHaveTheirCause(t *testing.T) {
 	}
 }
 
+// A server that notices that its client has gone may still answer, and nobody hears it: the client gave up, not the server.
+func TestAnswersThatCameTooLate(t *testing.T) {
+	t.Parallel()
+	s := &scene{}
+	for i := range 4 {
+		at := float64(i) * 2000
+		pay := s.call(nil, "checkout", "payment", "POST", "/charge", 503, at, 1001)
+		s.call(pay, "payment", "gateway", "POST", "/v1/charges", 500, at+1, 1000.5)
+	}
+	g := must[*ErrorsAnswer](t)(FindErrors(t.Context(), s.database(), ErrorsRequest{})).Groups[0]
+	if g.GaveUp != "payment" || math.Abs(g.AfterMS-1000) > 0.1 || g.Count != 4 {
+		t.Errorf("%+v", g)
+	}
+	tree := must[*TreeAnswer](t)(GetCallTree(t.Context(), s.database(), TreeRequest{}))
+	if !strings.HasPrefix(tree.GaveUp, "payment, after 1000 ms") {
+		t.Errorf("gave up: %q", tree.GaveUp)
+	}
+	for _, c := range s.calls { // in time, it is the server's own word
+		if c.Dst.Service == "gateway" {
+			c.ResponseStart -= 10e6
+		}
+	}
+	if g := must[*ErrorsAnswer](t)(FindErrors(t.Context(), s.database(), ErrorsRequest{})).Groups[0]; g.GaveUp != "" {
+		t.Errorf("%+v", g)
+	}
+}
+
 func TestDependentsAreTransitive(t *testing.T) {
 	t.Parallel()
 	a := must[*DependentsAnswer](t)(GetDependents(t.Context(), checkout().database(), DependentsRequest{Service: "gateway"}))
@@ -626,5 +653,24 @@ func TestExportPolicy(t *testing.T) {
 	}
 	if strings.Contains(a.YAML, "secret") || a.Path == "" || len(a.Caveats) < 3 {
 		t.Errorf("path %q, caveats %q", a.Path, a.Caveats)
+	}
+}
+
+// A call inside of TLS carries the TLS that it is inside of, and is no handshake.
+func TestCallsInsideOfTLS(t *testing.T) {
+	t.Parallel()
+	s := &scene{}
+	c := s.call(nil, "pay", "gate", "POST", "/v1/charges", 500, 0, 1)
+	c.TLS, c.CaptureSource, c.Dst.Outside, c.HTTP.Host = &traffic.TLS{SNI: "api.example", Version: 0x0304}, traffic.SourceTLSKeyLog, true, "api.example"
+	c.HTTP.RequestBody = []byte(`{"to":"a@b.example"}`)
+	if !failure(c) || result(c) != "500" || asked(c) != "POST /v1/charges" {
+		t.Errorf("%v %s %s", failure(c), result(c), asked(c))
+	}
+	a := must[*EgressAnswer](t)(ListEgress(t.Context(), s.database(), EgressRequest{}))
+	if e := a.Destinations[0]; e.Calls != 1 || e.Errors != 1 || len(e.Versions) != 0 || e.Name != "api.example" {
+		t.Errorf("%+v", e)
+	}
+	if got := emails(c, func([]byte) string { return "" }); len(got) != 1 {
+		t.Errorf("addresses: %+v", got)
 	}
 }

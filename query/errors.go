@@ -49,6 +49,9 @@ func FindErrors(ctx context.Context, db *Database, r ErrorsRequest) (*ErrorsAnsw
 			return nil, err
 		}
 	}
+	if err := g.hangUps(db); err != nil {
+		return nil, err
+	}
 	groups := g.groups()
 	if err := g.timelines(ctx, db, r.Scope, groups[:min(limit, len(groups))]); err != nil {
 		return nil, err
@@ -76,9 +79,11 @@ func FindErrors(ctx context.Context, db *Database, r ErrorsRequest) (*ErrorsAnsw
 type failed struct {
 	id, parent, src, endpoint, result, message string
 	start, end, waited                         int64
-	sure                                       bool // its parent is beyond doubt, or it has none
-	asked                                      bool // the question is about it
+	answered                                   int64 // when the answer began; 0 where none came
+	sure                                       bool  // its parent is beyond doubt, or it has none
+	asked                                      bool  // the question is about it
 	unanswered, cancelled, retried             bool
+	hungUp                                     bool // its client reset the connection in answer to the answer
 	conn                                       uint64
 }
 
@@ -102,7 +107,7 @@ func (g *failing) add(c *traffic.Call, asked bool) {
 	}
 	f := &failed{
 		id: c.ID, parent: c.Parent, src: nameOf(&c.Src), endpoint: endpointOf(c), result: result(c), message: complaint(c), start: c.Start, end: c.End,
-		waited: max(0, c.End-c.Start), sure: c.ParentCandidates <= 1, asked: asked, unanswered: !c.Answered(), cancelled: c.Error == traffic.ErrorCancelled || c.Error == traffic.ErrorTimeout,
+		waited: max(0, c.End-c.Start), answered: c.ResponseStart, sure: c.ParentCandidates <= 1, asked: asked, unanswered: !c.Answered(), cancelled: c.Error == traffic.ErrorCancelled || c.Error == traffic.ErrorTimeout,
 		retried: c.Retry != nil && c.Retry.Attempts > 1, conn: c.ConnID,
 	}
 	if h := c.HTTP; h != nil && h.Reset == "CANCEL" {
@@ -128,6 +133,27 @@ func (g *failing) others(ctx context.Context, db *Database, scope Scope) error {
 	}
 	return nil
 }
+
+// hangUps notes the answers that their clients' kernels refused, because nobody had the connection open any more (RFC 9293
+// section 3.10.7.1): it ended with a reset by the client right then.
+func (g *failing) hangUps(db *Database) error {
+	byConn := map[uint64][]*failed{}
+	for _, f := range g.byID {
+		byConn[f.conn] = append(byConn[f.conn], f)
+	}
+	for c, err := range db.ReadConnections() {
+		if err != nil {
+			return err
+		}
+		for _, f := range byConn[c.ID] {
+			f.hungUp = c.ResetBy == "client" && f.answered > 0 && c.End >= f.end && c.End-f.end < atOnce
+		}
+	}
+	return nil
+}
+
+// atOnce is how long a reset may take that answers a segment.
+const atOnce = int64(5e6)
 
 // complaint is what an answer says about its failure, cut.
 func complaint(c *traffic.Call) string {
@@ -172,6 +198,7 @@ const slack = int64(50e6)
 type errorGroup struct {
 	ErrorGroup
 	leaf     *failed // of the first chain
+	late     int     // chains whose innermost answer came when its caller did not wait for it any more
 	waited   sample
 	conns    map[uint64]bool // of the innermost calls and those that reported them, for resets
 	from, to int64           // Unix nanoseconds
@@ -245,7 +272,14 @@ func (e *errorGroup) add(chain []*failed) {
 	if leaf.retried {
 		e.Retried++
 	}
-	if leaf.unanswered {
+	switch {
+	case leaf.unanswered:
+		e.waited.add(leaf.waited)
+	case len(chain) > 1 && tooLate(chain[len(chain)-2], leaf):
+		e.late++
+		e.waited.add(min(leaf.waited, chain[len(chain)-2].answered-leaf.start))
+	case leaf.hungUp:
+		e.late++
 		e.waited.add(leaf.waited)
 	}
 	for _, x := range chain {
@@ -255,9 +289,17 @@ func (e *errorGroup) add(chain []*failed) {
 	}
 }
 
+// tooLate reports whether a caller had answered before the answer to its own call came: it had given up.
+func tooLate(caller, callee *failed) bool {
+	return caller.answered > 0 && callee.answered > caller.answered
+}
+
 func (e *errorGroup) finish() ErrorGroup {
 	e.AfterMS = e.waited.msAt(50)
 	switch l := e.leaf; {
+	case !l.unanswered && 2*e.late >= e.Count && e.late > 0:
+		e.GaveUp = l.src
+		e.Cause = fmt.Sprintf("%s gave up on %s after %.4g ms: the answer, %s, came when nobody waited for it", l.src, l.endpoint, e.AfterMS, l.result)
 	case l.unanswered && l.cancelled:
 		e.GaveUp = l.src
 		e.Cause = fmt.Sprintf("%s gave up on %s after %.4g ms", l.src, l.endpoint, e.AfterMS)

@@ -94,7 +94,9 @@ func askedCall(id string, calls, candidates []*traffic.Call) (*traffic.Call, err
 // bare is a call without payload and headers.
 func bare(c *traffic.Call) *traffic.Call {
 	x := *c
-	x.HTTP = nil
+	if x.HTTP != nil {
+		x.HTTP = &traffic.HTTP{}
+	}
 	return &x
 }
 
@@ -114,6 +116,9 @@ func (a *TreeAnswer) walk(n *traffic.TraceNode, byID map[string]*traffic.Call) {
 		}
 		a.GaveUp = fmt.Sprintf("%s, after %.4g ms: %s → %s (%s)", who, n.Latency, nameOf(&c.Src), endpointOf(c), what)
 	}
+	if caller := callerOf(c, byID); caller != nil && c.Answered() && failure(c) && caller.ResponseStart > 0 && c.ResponseStart > caller.ResponseStart {
+		a.GaveUp = fmt.Sprintf("%s, after %.4g ms: %s → %s (its answer, %s, came too late)", nameOf(&c.Src), ms(caller.ResponseStart-c.Start), nameOf(&c.Src), endpointOf(c), result(c))
+	}
 	if n.Critical && c != nil {
 		took := n.Self
 		if c.State != traffic.StateComplete { // its self time is not known: what its children do not explain
@@ -131,6 +136,14 @@ func (a *TreeAnswer) walk(n *traffic.TraceNode, byID map[string]*traffic.Call) {
 	for _, x := range n.Children {
 		a.walk(x, byID)
 	}
+}
+
+// callerOf is the call that caused one, where it is known.
+func callerOf(c *traffic.Call, byID map[string]*traffic.Call) *traffic.Call {
+	if c == nil {
+		return nil
+	}
+	return byID[c.Parent]
 }
 
 // network adds the round trip of each step's connection: what of its time no server can save.
