@@ -58,7 +58,7 @@ require (
 )
 
 require (
-	github.com/DataDog/sketches-go v1.4.8 // indirect
+	github.com/DataDog/sketches-go v1.4.8
 	github.com/getkin/kin-openapi v0.152.0
 )
 
