@@ -49,7 +49,24 @@ func (c *comparison) timed(old, new *EndpointFacts) bool {
 			What: fmt.Sprintf("its latency is not compared: %s beside %d of the baseline cannot show anything at alpha %v: need %d more", many(b, "call"), a, c.o.Alpha, moreFor(a, c.o.Alpha)-b)})
 		return false
 	}
+	if runs := stat.RunsNeeded(c.o.Alpha); stat.Median(floats(old.Calls)) < leastCalls && min(c.old.Runs, c.new.Runs) < runs && !c.o.Describe {
+		c.facts = append(c.facts, traffic.Finding{Kind: traffic.FindingLatency, Where: new.Name, Verdict: traffic.Skipped, OldN: a, NewN: b,
+			What: fmt.Sprintf("its latency is not compared: with fewer than %d calls in a run only whole runs can be compared, and that takes %d on each side", leastCalls, runs)})
+		return false
+	}
 	return stat.LeastP(a, b) <= c.o.Alpha
+}
+
+// leastCalls is how many calls a run has to have for its calls to be compared one by one: fewer are mostly the first ones, which
+// find everything cold.
+const leastCalls = 5
+
+func floats(c Counts) []float64 {
+	out := make([]float64, len(c))
+	for i, n := range c {
+		out[i] = float64(n)
+	}
+	return out
 }
 
 // moreFor is how many new values are needed beside a old ones for a p of alpha.
