@@ -232,8 +232,8 @@ func TestAnswersThatCameTooLate(t *testing.T) {
 		t.Errorf("%+v", g)
 	}
 	tree := must[*TreeAnswer](t)(GetCallTree(t.Context(), s.database(), TreeRequest{}))
-	if !strings.HasPrefix(tree.GaveUp, "payment, after 1000 ms") {
-		t.Errorf("gave up: %q", tree.GaveUp)
+	if !strings.HasPrefix(tree.GaveUp, "payment, after 1000 ms") || len(tree.Spent) == 0 || tree.Spent[0].Service != "gateway" || math.Abs(tree.Spent[0].MS-1000) > 0.1 {
+		t.Errorf("gave up: %q, spent %+v", tree.GaveUp, tree.Spent)
 	}
 	for _, c := range s.calls { // in time, it is the server's own word
 		if c.Dst.Service == "gateway" {

@@ -61,7 +61,7 @@ func GetCallTree(ctx context.Context, db *Database, r TreeRequest) (*TreeAnswer,
 	for _, c := range calls {
 		byID[c.ID] = c
 	}
-	a.walk(a.Root, byID)
+	a.walk(a.Root, byID, false)
 	slices.SortStableFunc(a.Spent, func(x, y Spent) int { return cmp.Compare(y.MS, x.MS) })
 	return a, a.network(db, byID)
 }
@@ -100,8 +100,8 @@ func bare(c *traffic.Call) *traffic.Call {
 	return &x
 }
 
-// walk notes where the time went, and who gave up.
-func (a *TreeAnswer) walk(n *traffic.TraceNode, byID map[string]*traffic.Call) {
+// walk notes where the time went, and who gave up; waits says that the caller lies on the critical path.
+func (a *TreeAnswer) walk(n *traffic.TraceNode, byID map[string]*traffic.Call, waits bool) {
 	if n.ParentBy != "" {
 		a.Joined[n.ParentBy]++
 	}
@@ -116,8 +116,12 @@ func (a *TreeAnswer) walk(n *traffic.TraceNode, byID map[string]*traffic.Call) {
 		}
 		a.GaveUp = fmt.Sprintf("%s, after %.4g ms: %s → %s (%s)", who, n.Latency, nameOf(&c.Src), endpointOf(c), what)
 	}
-	if caller := callerOf(c, byID); caller != nil && c.Answered() && failure(c) && caller.ResponseStart > 0 && c.ResponseStart > caller.ResponseStart {
-		a.GaveUp = fmt.Sprintf("%s, after %.4g ms: %s → %s (its answer, %s, came too late)", nameOf(&c.Src), ms(caller.ResponseStart-c.Start), nameOf(&c.Src), endpointOf(c), result(c))
+	if caller := callerOf(c, byID); caller != nil && gaveUpOn(caller, c) {
+		waited := ms(caller.ResponseStart - c.Start)
+		a.GaveUp = fmt.Sprintf("%s, after %.4g ms: %s → %s (its answer, %s, came too late)", nameOf(&c.Src), waited, nameOf(&c.Src), endpointOf(c), result(c))
+		if waits && !n.Critical { // the answer did not wait for it, but its caller had
+			a.spend(n, c, waited)
+		}
 	}
 	if n.Critical && c != nil {
 		took := n.Self
@@ -129,13 +133,23 @@ func (a *TreeAnswer) walk(n *traffic.TraceNode, byID map[string]*traffic.Call) {
 				}
 			}
 		}
-		if took = max(0, took); took > 0 {
-			a.Spent = append(a.Spent, Spent{Service: n.Service, What: cut(asked(c), 160), MS: took, Share: min(1, took/max(a.Root.Latency, 1e-6)), Call: n.Call})
-		}
+		a.spend(n, c, took)
 	}
 	for _, x := range n.Children {
-		a.walk(x, byID)
+		a.walk(x, byID, n.Critical)
 	}
+}
+
+// spend notes time that a call took.
+func (a *TreeAnswer) spend(n *traffic.TraceNode, c *traffic.Call, took float64) {
+	if took > 0 {
+		a.Spent = append(a.Spent, Spent{Service: n.Service, What: cut(asked(c), 160), MS: took, Share: min(1, took/max(a.Root.Latency, 1e-6)), Call: n.Call})
+	}
+}
+
+// gaveUpOn reports whether a caller had answered before a failure came that it had asked for.
+func gaveUpOn(caller, c *traffic.Call) bool {
+	return c.Answered() && failure(c) && caller.ResponseStart > c.Start && c.ResponseStart > caller.ResponseStart
 }
 
 // callerOf is the call that caused one, where it is known.
