@@ -27,7 +27,7 @@ const (
 	maxStreams     = 32               // requests that last as long as their client
 	maxHeader      = 256 << 10        // bytes; filters come in URLs
 	writeTimeout   = 60 * time.Second // for one piece of an answer: a client that stopped reading is cut off
-	idleTimeout    = 2 * time.Minute
+	idleTimeout    = 2 * time.Minute  // between the requests of a connection
 )
 
 // bodyTimeout is for a request's body, however slow the client; a test does not wait so long.
@@ -157,6 +157,7 @@ func (g guard) around(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
+		allow(w) // the deadline of the connection's last answer may have passed
 		switch {
 		case !g.knows(r.Host):
 			// A name that somebody else resolves to this machine is how web pages reach what is not for them.
@@ -269,8 +270,13 @@ func wantsEvents(r *http.Request) bool {
 type patient struct{ http.ResponseWriter }
 
 func (p patient) Write(b []byte) (int, error) {
-	_ = http.NewResponseController(p.ResponseWriter).SetWriteDeadline(time.Now().Add(writeTimeout)) // a recorder of a test has none
+	allow(p.ResponseWriter)
 	return p.ResponseWriter.Write(b)
+}
+
+// allow gives the next piece of an answer its time.
+func allow(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // a recorder of a test has none
 }
 
 // Unwrap is for [http.ResponseController].
