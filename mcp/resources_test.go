@@ -67,6 +67,12 @@ func TestResourcesAreRead(t *testing.T) {
 
 // TestSubscribersHearOfCalls: a new call of the daemon's arrives as a notification, in the old way and in the new one.
 func TestSubscribersHearOfCalls(t *testing.T) {
+	for _, revision := range []string{"2025-06-18", "2026-07-28"} {
+		t.Run(revision, func(t *testing.T) { subscribersHear(t, revision) })
+	}
+}
+
+func subscribersHear(t *testing.T, revision string) {
 	var total, asked atomic.Int64
 	total.Store(1)
 	socket := filepath.Join(t.TempDir(), "s")
@@ -95,7 +101,7 @@ func TestSubscribersHearOfCalls(t *testing.T) {
 	}
 	client, err := mcp.NewClient(&mcp.Implementation{Name: "test"}, &mcp.ClientOptions{
 		ResourceUpdatedHandler: func(_ context.Context, r *mcp.ResourceUpdatedNotificationRequest) { updated <- r.Params.URI },
-	}).Connect(t.Context(), theirs, nil)
+	}).Connect(t.Context(), theirs, &mcp.ClientSessionOptions{ProtocolVersion: revision})
 	if err != nil {
 		t.Fatal(err)
 	}

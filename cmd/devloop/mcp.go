@@ -124,6 +124,12 @@ func toolsetNames(*cobra.Command, []string, string) ([]string, cobra.ShellCompDi
 // connectMCP is connect without a terminal: what it would say goes nowhere, stdout is the protocol's.
 func (r *root) connectMCP(ctx context.Context) (*control.Client, error) {
 	workspace, err := r.findWorkspace()
+	if err != nil && r.kubeconfig != "" {
+		return nil, &control.Error{
+			What: "there is no devloop.yaml here, and a cluster is not attached to without one yet",
+			Hint: "devloop init, with environment: {default: cluster}; or --url of a daemon that is attached to it", Exit: control.ExitUsage,
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
