@@ -45,8 +45,9 @@ var questions = []struct {
 		a := ask(q, control.GetCallTree, query.TreeRequest{Selection: e.story.where(`dst.service.name == "frontend" && status_code == 503`)})
 		q.want("root", a.Root.Service, "frontend")
 		q.want("the longest part", a.Spent[0].Service, "gateway")
-		if !strings.HasPrefix(a.GaveUp, "payment, after ") {
-			q.Errorf("gave up: %s", a.GaveUp)
+		g := causeOf(q, ask(q, control.FindErrors, query.ErrorsRequest{Selection: e.story.where(""), Service: "frontend"}), "frontend POST /api/v1/checkout")
+		if g.GaveUp != "payment" || g.AfterMS < 900 {
+			q.Errorf("%s gave up after %v ms, want payment after its second", g.GaveUp, g.AfterMS)
 		}
 		waited := e.story.find(a.Spent[0].Call)
 		q.near("time at the gateway", a.Spent[0].MS, toMS(waited.End-waited.Start), 50) // its answer comes when payment has given up
