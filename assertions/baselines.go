@@ -52,7 +52,7 @@ func withBaseline(evaluate func(*selection, *term, *baseline.Baseline) (result, 
 		case f.Name != "":
 			return result{}, fmt.Errorf("%s needs the baseline %s, and there is none: devloop baseline record", t.text, f.Name)
 		}
-		return result{}, fmt.Errorf("%s needs a baseline, and none is named after what drove the services: devloop baseline record, or --baseline with --pcap", t.text)
+		return result{}, fmt.Errorf("%s needs a baseline, and none is named after what drove the services: devloop baseline record", t.text)
 	}
 }
 
