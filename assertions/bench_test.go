@@ -3,6 +3,7 @@ package assertions
 import (
 	"testing"
 
+	"github.com/devloop-io/devloop/assertions/example"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -10,7 +11,7 @@ import (
 func BenchmarkCheck(b *testing.B) {
 	d := &traffic.Dissection{}
 	for i := range 10_000 {
-		c := callOf(shortCall{From: "a", To: "b", Path: "/x", At: float64(i), MS: 5, Conn: uint64(i%50 + 1)}, 0)
+		c := example.One(example.Call{From: "a", To: "b", Path: "/x", At: float64(i), MS: 5, Conn: uint64(i%50 + 1)}, 0)
 		c.Index = i / 50
 		d.Calls = append(d.Calls, c)
 	}

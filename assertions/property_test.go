@@ -10,6 +10,7 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 
+	"github.com/devloop-io/devloop/assertions/example"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -134,10 +135,10 @@ func TestUnknownNeverContradicts(t *testing.T) {
 			if r.IntN(6) == 0 {
 				status = 503
 			}
-			calls = append(calls, callOf(shortCall{From: "a", To: "b", At: float64(i * 200), MS: float64(5 + r.IntN(90)), Status: status, Conn: uint64(i + 1)}, 0))
+			calls = append(calls, example.One(example.Call{From: "a", To: "b", At: float64(i * 200), MS: float64(5 + r.IntN(90)), Status: status, Conn: uint64(i + 1)}, 0))
 			calls[i].ID = fmt.Sprint("c", i)
 		}
-		full := Input{Dissection: &traffic.Dissection{Calls: calls}, WindowStart: at(0), WindowEnd: at(60_000)}
+		full := Input{Dissection: &traffic.Dissection{Calls: calls}, WindowStart: example.At(0), WindowEnd: example.At(60_000)}
 		var less []*traffic.Call
 		for _, c := range calls {
 			x := *c
@@ -147,7 +148,7 @@ func TestUnknownNeverContradicts(t *testing.T) {
 			}
 			less = append(less, &x)
 		}
-		part := Input{Dissection: &traffic.Dissection{Calls: less}, WindowStart: at(0), WindowEnd: at(60_000)}
+		part := Input{Dissection: &traffic.Dissection{Calls: less}, WindowStart: example.At(0), WindowEnd: example.At(60_000)}
 		lossy := part
 		lossy.Dissection = &traffic.Dissection{Calls: less, Account: traffic.Account{Dropped: 1}}
 		for _, expect := range expectations {
