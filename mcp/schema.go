@@ -23,8 +23,15 @@ func inputSchema[T any]() (*jsonschema.Schema, error) {
 	s, err := jsonschema.For[T](&jsonschema.ForOptions{TypeSchemas: schemaTypes})
 	if err == nil {
 		short(s)
+		withoutRaw(s)
 	}
 	return s, err
+}
+
+// withoutRaw takes away the argument that leaves secrets as they were sent: that is for people, who ask for it by a flag.
+func withoutRaw(s *jsonschema.Schema) {
+	delete(s.Properties, "raw")
+	s.PropertyOrder = slices.DeleteFunc(s.PropertyOrder, func(name string) bool { return name == "raw" })
 }
 
 // short leaves out that a list may be null: it costs tokens and helps nobody.
