@@ -68,6 +68,8 @@ type loader struct {
 	file  string
 	lines []string
 	errs  config.Errors
+	// parser remembers what was compiled before, nil for none.
+	parser *Parser
 }
 
 // add reads one file into the suite.
@@ -75,7 +77,7 @@ func (s *Suite) add(file string, data []byte) config.Errors {
 	if len(data) > maxFile {
 		return config.Errors{{File: file, Msg: fmt.Sprintf("the file is larger than %d MiB", maxFile>>20)}}
 	}
-	l := &loader{file: file, lines: strings.Split(string(data), "\n")}
+	l := &loader{file: file, lines: strings.Split(string(data), "\n"), parser: s.parser}
 	if !utf8.Valid(data) {
 		l.fail(l.firstInvalid(), 1, "the file is not UTF-8", "save it as UTF-8")
 		return l.errs
@@ -291,29 +293,23 @@ func (l *loader) required(n *yaml.Node, nodes map[string]*yaml.Node, spec *Check
 
 // compile compiles the expressions of a check.
 func (l *loader) compile(c *check, nodes map[string]*yaml.Node) {
-	var err error
-	if node := nodes["on"]; node != nil && strings.TrimSpace(c.spec.On) != "" {
-		if c.on, err = filter.Compile(c.spec.On); err != nil {
-			l.expression(resolve(node), c.spec.On, err)
+	e := expressions{by: c.spec.By, keyed: nodes["by"] != nil}
+	if nodes["on"] != nil && strings.TrimSpace(c.spec.On) != "" {
+		e.on = c.spec.On
+	}
+	if nodes["expect"] != nil && strings.TrimSpace(c.spec.Expect) != "" {
+		e.expect = c.spec.Expect
+	}
+	k := l.parser.compile(e)
+	for _, mistake := range []struct {
+		key, source string
+		err         error
+	}{{"on", c.spec.On, k.noOn}, {"expect", c.spec.Expect, k.noExpect}, {"by", c.spec.By, k.noBy}, {"expect", c.spec.Expect, k.clash}} {
+		if mistake.err != nil {
+			l.expression(resolve(nodes[mistake.key]), mistake.source, mistake.err)
 		}
 	}
-	if node := nodes["expect"]; node != nil && strings.TrimSpace(c.spec.Expect) != "" {
-		if c.expect, err = compileExpectation(c.spec.Expect); err != nil {
-			l.expression(resolve(node), c.spec.Expect, err)
-		}
-	}
-	if node := nodes["by"]; node != nil {
-		if c.by, err = compileKey(c.spec.By); err != nil {
-			l.expression(resolve(node), c.spec.By, err)
-		}
-	}
-	if c.on == nil || c.expect == nil {
-		return
-	}
-	c.complete()
-	if err := c.mismatch(); err != nil {
-		l.expression(resolve(nodes["expect"]), c.spec.Expect, err)
-	}
+	c.on, c.expect, c.by, c.kind, c.unit, c.back, c.scope = k.on, k.expect, k.by, k.kind, k.unit, k.back, k.scope
 }
 
 // complete derives what follows from the compiled expressions.

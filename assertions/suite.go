@@ -21,6 +21,7 @@ const DefaultConfidence = 0.95
 type Suite struct {
 	checks []*check
 	mutes  map[string]string // built-in rule → why it is muted
+	parser *Parser           // remembers what was compiled before, nil for none
 }
 
 // check is one compiled check.

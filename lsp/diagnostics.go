@@ -41,7 +41,7 @@ func (s *server) diagnose(d *document) []Diagnostic {
 	}
 	switch kindOf(d.path) {
 	case checkFile:
-		_, err := assertions.Parse(s.relative(d.path), []byte(d.text))
+		_, err := s.parser.Parse(s.relative(d.path), []byte(d.text))
 		all = append(all, d.mistakes(err)...)
 		all = append(all, s.verdicts(d)...)
 	case configFile:
@@ -69,13 +69,8 @@ func (d *document) mistakes(err error) []Diagnostic {
 		line := max(0, e.Line-1)
 		text := d.line(line)
 		from := runes(text, max(1, e.Column))
-		_, to := wordAt(text, from)
-		word, _ := wordAt(text, from)
-		to = from
-		if word != "" {
-			_, begin := wordAt(text, from)
-			to = begin + len(word)
-		}
+		word, begin := wordAt(text, from)
+		to := begin + len(word)
 		if to <= from {
 			to = min(len(text), from+1)
 		}

@@ -79,10 +79,13 @@ func (l *live) watch(ctx context.Context) {
 // follow asks for the facts now and after each iteration, until the daemon goes away.
 func (l *live) follow(ctx context.Context, c *control.Client) {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	news := make(chan struct{}, 1)
 	news <- struct{}{}
 	ended := make(chan struct{})
+	defer func() {
+		cancel()
+		<-ended
+	}()
 	go func() {
 		defer close(ended)
 		_ = c.Events(ctx, func(e control.Event) {
@@ -102,15 +105,18 @@ func (l *live) follow(ctx context.Context, c *control.Client) {
 		case <-ended:
 			return
 		case <-news:
-			if f, err := ask(ctx, c); err == nil {
-				l.set(c, f)
+			f, err := ask(ctx, c, l.get())
+			if err != nil {
+				return // watch begins again
 			}
+			l.set(c, f)
 		}
 	}
 }
 
-// ask collects the facts. A workspace whose loop never turned has a status and no more.
-func ask(ctx context.Context, c *control.Client) (facts, error) {
+// ask collects the facts. A workspace whose loop never turned has a status and no more; an iteration that did not come to a
+// verdict, because something did not build, leaves the one before it standing.
+func ask(ctx context.Context, c *control.Client, last facts) (facts, error) {
 	status, err := c.Status(ctx)
 	if err != nil {
 		return facts{}, err
@@ -119,6 +125,10 @@ func ask(ctx context.Context, c *control.Client) (facts, error) {
 	f.iteration, err = c.Verdict(ctx, control.IterationRequest{})
 	if err != nil {
 		f.iteration = nil
+		return f, nil
+	}
+	if len(f.iteration.Checks) == 0 && last.iteration != nil {
+		f.iteration, f.endpoints = last.iteration, last.endpoints
 		return f, nil
 	}
 	if stats, err := control.GetAPIStats.Ask(ctx, c, query.StatsRequest{

@@ -15,6 +15,7 @@ import (
 	"github.com/creachadair/jrpc2/channel"
 	"github.com/creachadair/jrpc2/handler"
 
+	"github.com/devloop-io/devloop/assertions"
 	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/internal/control"
 )
@@ -52,12 +53,15 @@ func Serve(ctx context.Context, o Options, in io.Reader, out io.WriteCloser) err
 
 // server is one editor's session.
 type server struct {
-	o    Options
-	rpc  *jrpc2.Server
-	ctx  context.Context // of the session
-	end  context.CancelFunc
-	work sync.WaitGroup
-	live *live
+	o      Options
+	rpc    *jrpc2.Server
+	ctx    context.Context // of the session
+	end    context.CancelFunc
+	work   sync.WaitGroup
+	live   *live
+	parser assertions.Parser
+
+	publishing sync.Mutex // so that what is shown of a document is of its newest text
 
 	mu       sync.Mutex
 	docs     map[string]*document
@@ -244,6 +248,8 @@ func (s *server) didClose(ctx context.Context, p DocumentParams) error {
 	s.mu.Lock()
 	delete(s.docs, p.TextDocument.URI)
 	s.mu.Unlock()
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
 	return s.rpc.Notify(ctx, "textDocument/publishDiagnostics", PublishDiagnosticsParams{URI: p.TextDocument.URI, Diagnostics: []Diagnostic{}})
 }
 
@@ -251,6 +257,11 @@ func (s *server) didClose(ctx context.Context, p DocumentParams) error {
 func (s *server) publish(d *document) {
 	if kindOf(d.path) == other {
 		return
+	}
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	if s.open(d.uri) != d {
+		return // closed or typed in since; whoever did that publishes
 	}
 	version := d.version
 	_ = s.rpc.Notify(s.ctx, "textDocument/publishDiagnostics", PublishDiagnosticsParams{URI: d.uri, Version: &version, Diagnostics: s.diagnose(d)})
