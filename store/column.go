@@ -12,7 +12,7 @@ import (
 )
 
 // pageBytes is how much a page holds before it is encoded. One of a column that says nothing holds the whole row group.
-const pageBytes = 32 << 10
+const pageBytes = 48 << 10
 
 // column collects the values of one column, which are required and of a plain type, and cuts them into pages. A value that is zero costs
 // nothing until another one comes: most columns of most calls are empty.
@@ -187,7 +187,7 @@ func (c *column) take(row unsafe.Pointer, n int) (size int) {
 // text appends a text or its number.
 func (c *column) text(s string) (size int) {
 	c.page.n++
-	if c.dict != nil && !c.plain {
+	if c.coded() {
 		known := c.dict.size
 		c.page.small = append(c.page.small, c.dict.number(s))
 		return c.dict.size - known
@@ -197,9 +197,12 @@ func (c *column) text(s string) (size int) {
 	return len(s)
 }
 
+// coded reports whether values stand as numbers of the dictionary.
+func (c *column) coded() bool { return c.dict != nil && !c.plain }
+
 // list tells pages apart by the list that they use, so that each one's memory fits the next.
 func (c *column) list() int {
-	if c.dict != nil && !c.plain {
+	if c.coded() {
 		return int(parquet.ByteArray) + 1
 	}
 	return int(c.kind)
@@ -208,7 +211,7 @@ func (c *column) list() int {
 // pad brings the page up to a row with values that are zero.
 func (c *column) pad(row int) {
 	if lack := row - c.first - c.page.n; lack > 0 {
-		c.page.zeros(c.kind, c.dict != nil && !c.plain, lack)
+		c.page.zeros(c.kind, c.coded(), lack)
 	}
 }
 
@@ -248,5 +251,5 @@ func extend[T any](list []T, n int) []T {
 func (c *column) full() bool { return c.page.size() >= pageBytes }
 
 func (c *column) spent(n int) bool {
-	return c.dict != nil && !c.plain && (c.dict.size > dictionaryBytes || len(c.dict.texts) > 2048 && len(c.dict.texts) > n/4*3)
+	return c.coded() && (c.dict.size > dictionaryBytes || len(c.dict.texts) > 2048 && len(c.dict.texts) > n/4*3)
 }

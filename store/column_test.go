@@ -1,13 +1,16 @@
 package store
 
 import (
+	"bytes"
 	"errors"
+	"os"
 	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/parquet-go/parquet-go"
 
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -49,6 +52,48 @@ func TestManyRows(t *testing.T) {
 	}
 	if i != n {
 		t.Errorf("%d rows of %d", i, n)
+	}
+}
+
+// TestPagesAfterTheDictionary: once a dictionary has been given up because it is too large, pages are as full as those of other columns.
+func TestPagesAfterTheDictionary(t *testing.T) {
+	t.Parallel()
+	const rows, size = 5000, 1000
+	path := filepath.Join(t.TempDir(), "calls")
+	err := WriteCalls(create(t, path), func(yield func(*traffic.Call) bool) {
+		for i := range rows {
+			body := bytes.Repeat([]byte{byte(i), byte(i >> 8)}, size/2)
+			if !yield(&traffic.Call{ID: strconv.Itoa(i), HTTP: &traffic.HTTP{ResponseBody: body}}) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := parquet.OpenFile(f, info.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, ok := file.Schema().Lookup("resp_body")
+	if !ok {
+		t.Fatal("there is no column resp_body")
+	}
+	offsets, err := file.RowGroups()[0].ColumnChunks()[leaf.ColumnIndex].OffsetIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if most := 2 * rows * size / pageBytes; offsets.NumPages() > most {
+		t.Errorf("%d bodies of %d bytes are in %d pages, want at most %d", rows, size, offsets.NumPages(), most)
 	}
 }
 

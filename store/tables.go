@@ -85,7 +85,7 @@ func (t *table[R]) add(fill func(*R, *texts) error) error {
 			continue
 		}
 		t.size += size
-		if len(c.page.text) >= pageBytes || c.dict != nil && c.dict.size > dictionaryBytes {
+		if len(c.page.text) >= pageBytes || c.coded() && c.dict.size > dictionaryBytes {
 			t.cut(i, t.n+1)
 		}
 	}
