@@ -24,6 +24,12 @@ func (s *Session) database(ctx context.Context, scope query.Scope) (db *query.Da
 		return nil, nil, err
 	case snapshot == query.Live:
 		return s.liveDatabase(ctx)
+	case snapshot == query.Newest:
+		it, err := s.sealed("")
+		if err != nil {
+			return nil, nil, err
+		}
+		return s.stored(it.Snapshot, name)
 	case snapshot != "":
 		return s.stored(snapshot, name)
 	}

@@ -9,6 +9,9 @@ import (
 // Live is the name of the database of what is captured now.
 const Live = "live"
 
+// Newest is the name of the snapshot of the newest iteration that has traffic.
+const Newest = "newest"
+
 // Database is one set of calls and connections: what is captured now, or one dissection of a snapshot. It does not change
 // while it is open.
 type Database struct {

@@ -22,6 +22,7 @@ type asking[Request, Answer any] struct {
 	rows   func(a *Answer) []any          // for -o jsonl
 	told   func(a *Answer) *query.Reading // how it was read; nil for answers without
 	args   func(q *Request, args []string) error
+	more   func(a *Answer) page // what of a list is there; nil for answers that are whole
 }
 
 // run asks and prints.
@@ -43,6 +44,9 @@ func (x asking[Request, Answer]) run(r *root, cmd *cobra.Command, q *Request, ar
 	}
 	if x.told != nil {
 		r.tellReading(x.told(a))
+	}
+	if x.more != nil {
+		r.tellMore(x.more(a))
 	}
 	switch r.output {
 	case "json":
@@ -74,6 +78,18 @@ func (r *root) tellReading(a *query.Reading) {
 	if a.Why != "" {
 		r.say("nothing: %s", a.Why)
 	}
+}
+
+// tellMore says beside the data how to get the rest of a list.
+func (r *root) tellMore(p page) {
+	if p.cursor == "" {
+		return
+	}
+	least := ""
+	if p.least {
+		least = "at least "
+	}
+	r.say("%d of %s%d; more with --cursor %s", p.rows, least, p.total, p.cursor)
 }
 
 // anyRows makes rows of a list.

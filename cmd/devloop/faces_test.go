@@ -231,14 +231,16 @@ func TestFacesSayTheSame(t *testing.T) {
 		inPath    string // the argument that the route's path has
 		command   []string
 	}{
-		{tool: "list_api_calls", arguments: map[string]any{"snapshot_id": "shop", "limit": 5}, route: "/mcp/calls"},
-		{tool: "list_api_calls", arguments: map[string]any{"db": "shop/dissection", "kfl": `http && status_code >= 200`, "format": "full", "limit": 7, "order": "oldest"}, route: "/mcp/calls"},
+		{tool: "list_api_calls", arguments: map[string]any{"snapshot_id": "shop", "limit": 5}, route: "/mcp/calls", command: []string{"calls", "--iteration", "shop", "--limit", "5"}},
+		{tool: "list_api_calls", arguments: map[string]any{"db": "shop/dissection", "kfl": `http && status_code >= 200`, "format": "full", "limit": 7, "order": "oldest"}, route: "/mcp/calls",
+			command: []string{"calls", "--db", "shop/dissection", "--full", "--limit", "7", "--order", "oldest", `http && status_code >= 200`}},
 		{tool: "list_api_calls", arguments: map[string]any{"snapshot_id": "shop", "kfl": `redis and redis_type == "GET"`, "format": "raw", "limit": 3}, route: "/api/mcp/calls"},
 		{tool: "list_api_calls", arguments: map[string]any{"snapshot_id": "shop", "kfl": `method == "NOSUCH"`}, route: "/mcp/calls"},
 		{tool: "get_api_stats", arguments: map[string]any{"snapshot_id": "shop", "group_by": "endpoint", "bucket_ms": 60000}, route: "/mcp/stats",
 			command: []string{"stats", "--iteration", "shop", "--by", "endpoint", "--bucket-ms", "60000"}},
 		{tool: "get_call_tree", arguments: map[string]any{"snapshot_id": "shop"}, route: "/mcp/tree"},
 		{tool: "list_l4_flows", arguments: map[string]any{"snapshot_id": "shop", "format": "full"}, route: "/mcp/flows"},
+		{tool: "list_l4_flows", arguments: map[string]any{"snapshot_id": "shop", "aggregate": "service"}, route: "/mcp/flows", command: []string{"flows", "--iteration", "shop", "--by", "service"}},
 		{tool: "get_l4_flow_summary", arguments: map[string]any{"snapshot_id": "shop"}, route: "/mcp/flows/summary"},
 		{tool: "get_service_map", arguments: map[string]any{"snapshot_id": "shop"}, route: "/mcp/map", command: []string{"map", "--iteration", "shop"}},
 		{tool: "list_workloads", arguments: map[string]any{"snapshot_id": "shop", "namespaces": []any{"a", "b"}, "labels": map[string]any{"app": "cart", "tier": "x"}}, route: "/mcp/workloads"},

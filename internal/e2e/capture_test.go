@@ -92,13 +92,13 @@ func (w *workspace) calls(it *traffic.Iteration, kfl string) []traffic.FullCall 
 	for {
 		code, stdout, stderr := w.devloop("calls", "--iteration", it.ID, "--full", "--limit", "1000", "--cursor", cursor, "-o", "json", kfl)
 		var page struct {
-			Rows   []traffic.FullCall
+			Calls  []traffic.FullCall
 			Cursor string
 		}
 		if err := json.Unmarshal([]byte(stdout), &page); err != nil || code != 0 {
 			w.t.Fatalf("devloop calls: exit %d: %v\n%s", code, err, stderr)
 		}
-		all = append(all, page.Rows...)
+		all = append(all, page.Calls...)
 		if cursor = page.Cursor; cursor == "" {
 			return all
 		}
