@@ -1,6 +1,7 @@
 package devloop
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +14,8 @@ import (
 
 	"github.com/devloop-io/devloop/assertions"
 	"github.com/devloop-io/devloop/dissect/derive"
-	"github.com/devloop-io/devloop/filter"
 	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/query"
 	"github.com/devloop-io/devloop/store"
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -74,64 +75,75 @@ const (
 	maxLimit     = 1000
 )
 
-// Query returns a page of calls, connections or flows that a filter selects, newest iteration by default.
-func (s *Session) Query(r control.QueryRequest) (*control.QueryAnswer, error) {
-	f, err := filter.Compile(r.KFL)
-	if err != nil {
-		return nil, &control.Error{What: err.Error(), Hint: "devloop kfl explain '…' shows how a filter is read; docs/fields.md lists the fields", Exit: control.ExitUsage}
-	}
+// Query returns a page of calls, connections or flows that a filter selects, of the newest iteration by default: what list_api_calls and
+// list_l4_flows answer about an iteration, with how many rows it has.
+func (s *Session) Query(ctx context.Context, r control.QueryRequest) (*control.QueryAnswer, error) {
 	it, err := s.sealed(r.Iteration)
 	if err != nil {
 		return nil, err
 	}
-	d, _, _, err := s.dissection(it)
+	a := &control.QueryAnswer{Iteration: it.ID, Kind: cmp.Or(r.Kind, "calls"), Rows: []any{}}
+	ask, ok := map[string]func(context.Context, query.Scope, control.QueryRequest) (*listed, error){"calls": s.listCalls, "connections": s.listConnections, "flows": s.listFlows}[a.Kind]
+	if !ok {
+		return nil, control.Usagef("kind is calls, connections or flows", fmt.Sprintf("kind %q is none", r.Kind))
+	}
+	r.Limit = min(max(r.Limit, 0), maxLimit)
+	scope := query.Scope{Snapshot: it.Snapshot}
+	found, err := ask(ctx, scope, r)
 	if err != nil {
 		return nil, err
 	}
-	a := &control.QueryAnswer{Iteration: it.ID, Kind: r.Kind, Warnings: f.Warnings(), Rows: []any{}}
-	if f.Rewritten() != f.Source() {
-		a.Rewritten = f.Rewritten()
+	a.Rows = append(a.Rows, found.rows...)
+	a.Total, a.Of, a.Cursor, a.Rewritten, a.Warnings, a.Why = found.total, found.total, found.cursor, found.Rewritten, found.Warnings, found.Why
+	if found.Incomplete != "" {
+		a.Warnings = append(a.Warnings, found.Incomplete)
 	}
-	var rows []any
-	switch r.Kind {
-	case "", "calls":
-		a.Kind, a.Of = "calls", len(d.Calls)
-		rows, err = matchCalls(f, d, r.Format == "full")
-	case "connections":
-		a.Of = len(d.Connections)
-		rows, err = matchConnections(f, d)
-	case "flows":
-		a.Of = len(d.Connections)
-		rows, err = matchFlows(f, d)
-	default:
-		return nil, control.Usagef("kind is calls, connections or flows", fmt.Sprintf("kind %q is none", r.Kind))
+	if r.KFL == "" {
+		return a, nil
 	}
+	all, err := ask(ctx, scope, control.QueryRequest{Limit: 1})
 	if err != nil {
-		return nil, &control.Error{What: err.Error(), Exit: control.ExitUsage}
+		return nil, err
 	}
-	a.Total = len(rows)
-	if a.Total == 0 {
-		a.Why = whyEmpty(f, it, d, a)
-	}
-	return a, page(a, rows, r)
+	a.Of = all.total
+	return a, nil
 }
 
-func matchCalls(f *filter.Filter, d *traffic.Dissection, full bool) ([]any, error) {
-	connections := byID(d.Connections)
-	var rows []any
-	for _, c := range d.Calls {
-		ok, err := f.Match(&filter.Row{Call: c, Conn: connections[c.ConnID]})
-		if err != nil {
-			return nil, err
-		}
-		switch {
-		case ok && full:
-			rows = append(rows, c.Full())
-		case ok:
-			rows = append(rows, c.Compact())
+// listed is a page of rows of any kind.
+type listed struct {
+	rows   []any
+	total  int
+	cursor string
+	query.Reading
+}
+
+func (s *Session) listCalls(ctx context.Context, scope query.Scope, r control.QueryRequest) (*listed, error) {
+	a, err := s.ListAPICalls(ctx, query.CallsRequest{Selection: query.Selection{Scope: scope, KFL: r.KFL}, Limit: r.Limit, Cursor: r.Cursor, Format: r.Format})
+	if err != nil {
+		return nil, err
+	}
+	return &listed{a.Calls, a.Total, a.Cursor, a.Reading}, nil
+}
+
+func (s *Session) listConnections(ctx context.Context, scope query.Scope, r control.QueryRequest) (*listed, error) {
+	a, err := conclude(ctx, s, scope, query.CallsRequest{Selection: query.Selection{Scope: scope, KFL: r.KFL}, Limit: r.Limit, Cursor: r.Cursor, Format: "raw"}, query.ListConnectionEntries)
+	if err != nil {
+		return nil, err
+	}
+	for i := range a.Calls {
+		if e, ok := a.Calls[i].(query.ConnectionEntry); ok {
+			a.Calls[i] = e.Connection
 		}
 	}
-	return rows, nil
+	return &listed{a.Calls, a.Total, a.Cursor, a.Reading}, nil
+}
+
+func (s *Session) listFlows(ctx context.Context, scope query.Scope, r control.QueryRequest) (*listed, error) {
+	a, err := s.ListL4Flows(ctx, query.FlowsRequest{Selection: query.Selection{Scope: scope, KFL: r.KFL}, Limit: r.Limit, Cursor: r.Cursor, Format: r.Format})
+	if err != nil {
+		return nil, err
+	}
+	return &listed{a.Flows, a.Total, a.Cursor, a.Reading}, nil
 }
 
 func byID(connections []*traffic.Connection) map[uint64]*traffic.Connection {
@@ -140,84 +152,6 @@ func byID(connections []*traffic.Connection) map[uint64]*traffic.Connection {
 		m[c.ID] = c
 	}
 	return m
-}
-
-func selected(f *filter.Filter, d *traffic.Dissection) ([]*traffic.Connection, error) {
-	var rows []*traffic.Connection
-	for _, c := range d.Connections {
-		ok, err := f.Match(&filter.Row{Conn: c})
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			rows = append(rows, c)
-		}
-	}
-	return rows, nil
-}
-
-func matchConnections(f *filter.Filter, d *traffic.Dissection) ([]any, error) {
-	list, err := selected(f, d)
-	rows := make([]any, len(list))
-	for i, c := range list {
-		rows[i] = c
-	}
-	return rows, err
-}
-
-func matchFlows(f *filter.Filter, d *traffic.Dissection) ([]any, error) {
-	list, err := selected(f, d)
-	flows := traffic.Flows(list)
-	rows := make([]any, len(flows))
-	for i, c := range flows {
-		rows[i] = c
-	}
-	return rows, err
-}
-
-// page cuts the rows to the asked page. A cursor is the number of rows before it: an iteration's rows never change.
-func page(a *control.QueryAnswer, rows []any, r control.QueryRequest) error {
-	limit := r.Limit
-	if limit <= 0 {
-		limit = defaultLimit
-	}
-	limit = min(limit, maxLimit)
-	from := 0
-	if r.Cursor != "" {
-		var err error
-		if from, err = strconv.Atoi(r.Cursor); err != nil || from < 0 {
-			return control.Usagef("give the cursor of the answer before", fmt.Sprintf("cursor %q is none", r.Cursor))
-		}
-	}
-	from = min(from, len(rows))
-	to := min(from+limit, len(rows))
-	a.Rows = append(a.Rows, rows[from:to]...)
-	if to < len(rows) {
-		a.Cursor = strconv.Itoa(to)
-	}
-	return nil
-}
-
-// whyEmpty says, as far as can be told, why a filter found nothing.
-func whyEmpty(f *filter.Filter, it *traffic.Iteration, d *traffic.Dissection, a *control.QueryAnswer) string {
-	account := d.Account
-	switch {
-	case account.Packets == 0:
-		return fmt.Sprintf("no packets were captured in iteration %s (source %s)", it.ID, it.Source)
-	case a.Of == 0 && len(d.Connections) > 0:
-		return fmt.Sprintf("%d connections were seen, but no %s could be read from them: their protocols are not dissected yet or encrypted", len(d.Connections), a.Kind)
-	}
-	why := fmt.Sprintf("%d %s were seen in iteration %s, and none matches %s", a.Of, a.Kind, it.ID, f.Rewritten())
-	if f.Kind() == filter.Connections && a.Kind == "calls" {
-		why += "; the filter selects connections: ask for kind connections"
-	}
-	if f.Kind() == filter.Calls && a.Kind != "calls" {
-		why += "; the filter selects calls: ask for kind calls"
-	}
-	if !account.Complete() {
-		why += fmt.Sprintf("; the capture has gaps (%d packets lost, %d bytes missing, %d bytes undecoded), so there may have been some", account.Dropped, account.Missing, account.Undecoded)
-	}
-	return why
 }
 
 // Get returns one call or connection by its ID.

@@ -168,37 +168,6 @@ func TestSlug(t *testing.T) {
 	}
 }
 
-func TestPages(t *testing.T) {
-	rows := make([]any, 250)
-	for i := range rows {
-		rows[i] = i
-	}
-	var seen []any
-	cursor := ""
-	for range 10 {
-		a := &control.QueryAnswer{}
-		if err := page(a, rows, control.QueryRequest{Cursor: cursor}); err != nil {
-			t.Fatal(err)
-		}
-		seen = append(seen, a.Rows...)
-		if cursor = a.Cursor; cursor == "" {
-			break
-		}
-	}
-	if diff := cmp.Diff(rows, seen); diff != "" {
-		t.Errorf("all pages together (-want +got):\n%s", diff)
-	}
-	for _, bad := range []string{"x", "-1"} {
-		if err := page(&control.QueryAnswer{}, rows, control.QueryRequest{Cursor: bad}); err == nil {
-			t.Errorf("cursor %q is taken", bad)
-		}
-	}
-	past := &control.QueryAnswer{}
-	if err := page(past, rows, control.QueryRequest{Cursor: "999"}); err != nil || len(past.Rows) != 0 {
-		t.Errorf("a cursor past the end: %d rows, %v", len(past.Rows), err)
-	}
-}
-
 func TestTheCacheForgetsTheOldest(t *testing.T) {
 	c := newRowCache()
 	for i := range keepDissections + 2 {

@@ -35,7 +35,37 @@ func oneOf(name, value string, values ...string) (string, error) {
 // ListAPICalls returns a page of calls, or how many there are in each group. A filter that selects connections alone, such as
 // tcp_flow, lists connections with their TCP metrics.
 func ListAPICalls(ctx context.Context, db *Database, r CallsRequest) (*CallsAnswer, error) {
-	q := listing{}
+	q, err := newListing(ctx, db, r)
+	if err != nil {
+		return nil, err
+	}
+	if r.GroupBy != "" {
+		return q.groups(ctx, r.GroupBy)
+	}
+	if q.f.Kind() == filter.Connections {
+		return q.connections(r.Cursor)
+	}
+	if q.at, err = readCursor(r.Cursor, q.question()); err != nil {
+		return nil, err
+	}
+	if db.CallsPath != "" {
+		return q.fromFile(ctx)
+	}
+	return q.fromRows()
+}
+
+// ListConnectionEntries returns a page of connections as [ListAPICalls] lists them; a filter about calls selects those that carried
+// one of them.
+func ListConnectionEntries(ctx context.Context, db *Database, r CallsRequest) (*CallsAnswer, error) {
+	q, err := newListing(ctx, db, r)
+	if err != nil {
+		return nil, err
+	}
+	return q.connections(r.Cursor)
+}
+
+func newListing(ctx context.Context, db *Database, r CallsRequest) (*listing, error) {
+	q := &listing{rows: "calls"}
 	var err error
 	if q.limit, err = bounded(r.Limit, usualLimit, mostLimit); err != nil {
 		return nil, err
@@ -46,22 +76,8 @@ func ListAPICalls(ctx context.Context, db *Database, r CallsRequest) (*CallsAnsw
 	if q.order, err = oneOf("order", r.Order, "newest", "oldest", "slowest"); err != nil {
 		return nil, err
 	}
-	if q.survey, err = openSurvey(ctx, db, r.Selection); err != nil {
-		return nil, err
-	}
-	if r.GroupBy != "" {
-		return q.groups(ctx, r.GroupBy)
-	}
-	if q.at, err = readCursor(r.Cursor, q.question()); err != nil {
-		return nil, err
-	}
-	switch {
-	case q.f.Kind() == filter.Connections:
-		return q.connections()
-	case db.CallsPath != "":
-		return q.fromFile(ctx)
-	}
-	return q.fromRows()
+	q.survey, err = openSurvey(ctx, db, r.Selection)
+	return q, err
 }
 
 // listing is a question for a page of calls.
@@ -69,11 +85,12 @@ type listing struct {
 	*survey
 	limit         int
 	format, order string
+	rows          string // calls or connections
 	at            *cursor
 }
 
 func (q *listing) question() uint64 {
-	return questionOf(q.db.Name, q.f.Rewritten(), q.scope.Start, q.scope.End, q.order)
+	return questionOf(q.db.Name, q.f.Rewritten(), q.scope.Start, q.scope.End, q.order, q.rows)
 }
 
 // value is what calls are ordered by.
@@ -391,8 +408,12 @@ func (q *listing) entry(c *traffic.Connection) ConnectionEntry {
 	return e
 }
 
-// connections lists connections, for filters that select nothing else.
-func (q *listing) connections() (*CallsAnswer, error) {
+// connections lists connections from a cursor on.
+func (q *listing) connections(from string) (_ *CallsAnswer, err error) {
+	q.rows = "connections"
+	if q.at, err = readCursor(from, q.question()); err != nil {
+		return nil, err
+	}
 	var all []*traffic.Connection
 	for c, err := range q.survey.connections() {
 		if err != nil {

@@ -24,7 +24,7 @@ func (s *server) methods() []method {
 		looks(control.Method[control.IterationRequest, traffic.Iteration]{Name: "verdict"}, s.session.Verdict),
 		looks(control.Method[control.IterationRequest, traffic.Iteration]{Name: "judge"}, s.session.Judge),
 		answers(control.Method[control.EvidenceRequest, control.EvidenceAnswer]{Name: "evidence"}, s.session.Evidence),
-		looks(control.Method[control.QueryRequest, control.QueryAnswer]{Name: "query"}, s.session.Query),
+		answers(control.Method[control.QueryRequest, control.QueryAnswer]{Name: "query"}, s.session.Query),
 		looks(control.Method[control.GetRequest, control.GetAnswer]{Name: "get"}, s.session.Get),
 		looks(control.Method[control.TraceRequest, control.TraceAnswer]{Name: "trace"}, s.session.Trace),
 		looks(control.Method[control.ExpressionRequest, traffic.CheckResult]{Name: "expression"}, s.session.Expression),
