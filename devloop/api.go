@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/devloop-io/devloop/internal/control"
 	"github.com/devloop-io/devloop/traffic"
@@ -135,7 +136,7 @@ func (s *Session) Status() *control.Status {
 		st.Current, st.Phase = &current, current.Phase
 	}
 	if s.env != nil {
-		st.Running, st.Warnings = true, s.env.Warnings()
+		st.Running, st.Warnings = true, append(s.env.Warnings(), faultWarnings(s.env, time.Now())...)
 		st.Mode, st.ModeWhy = s.env.Mode()
 		st.Environment = s.env.Name()
 		st.Source = s.wire.sourceName()

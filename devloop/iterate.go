@@ -109,6 +109,7 @@ func (t *turn) steps(ctx context.Context) error {
 	if err := t.phase(ctx, "verify", t.verify); err != nil {
 		return err
 	}
+	t.faulted()
 	if err := t.phase(ctx, "seal", t.seal); err != nil {
 		return err
 	}

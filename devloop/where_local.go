@@ -70,7 +70,7 @@ func (l local) Capture(_ context.Context, want string, failed func(error), log *
 			failed(err)
 		}
 	})
-	return source, why, nil
+	return withoutRelays{source, l.FaultSource()}, why, nil
 }
 
 // StartDependencies starts processes and containers.

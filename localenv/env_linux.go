@@ -43,6 +43,7 @@ type Env struct {
 	units    map[string]*unit
 	order    []string // of the names, as their addresses go
 	starts   atomic.Int64
+	faults   faults
 	waits    sync.WaitGroup // goroutines of processes, wiring and log bounds
 	closing  chan struct{}  // closed when Down begins: starts that wait for readiness give up
 	ended    chan struct{}  // closed when all processes were stopped
@@ -128,7 +129,7 @@ func prepare(o Options) (*Env, error) {
 	}
 	e := &Env{workspace: workspace, stateDir: stateDir, hash: Hash(workspace), cfg: o.Config, log: o.Log,
 		names: &names{}, units: map[string]*unit{}, given: map[int]bool{}, closing: make(chan struct{}), ended: make(chan struct{}), exits: make(chan Exit, 64),
-		targets: map[uint64]Target{}, commands: map[*Cmd]bool{}}
+		targets: map[uint64]Target{}, commands: map[*Cmd]bool{}, faults: faults{there: map[string]*activeFault{}}}
 	if e.log == nil {
 		e.log = slog.Default()
 	}
@@ -760,7 +761,8 @@ func (e *Env) Down(ctx context.Context) error {
 	for _, c := range commands {
 		c.end()
 	}
-	err := errors.Join(e.stopAll(ctx, traffic.KindService), e.stopAll(ctx, traffic.KindDependency))
+	_, faulty := e.ClearFault("")
+	err := errors.Join(faulty, e.stopAll(ctx, traffic.KindService), e.stopAll(ctx, traffic.KindDependency))
 	close(e.ended)
 	e.waits.Wait()
 	close(e.exits)

@@ -19,6 +19,7 @@ import (
 const (
 	hostByte     = 1
 	switchByte   = 2 // the bridge, where the DNS responder listens
+	relayByte    = 3 // of the bridge as well: what faults speak to servers from
 	exerciseByte = 9
 	firstByte    = 10 // services and dependencies from here on
 	lastByte     = 254

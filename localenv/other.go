@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -104,3 +105,17 @@ func (c *Cmd) ExitCode() int { return -1 }
 
 // PID of nothing.
 func (c *Cmd) PID() int { return 0 }
+
+// FaultSource is no address.
+func (e *Env) FaultSource() netip.Addr { return netip.Addr{} }
+
+// SetFault is not supported here.
+func (e *Env) SetFault(ctx context.Context, f Fault, port string, lasts time.Duration) (Fault, error) {
+	return Fault{}, errOS
+}
+
+// Faults of no environment.
+func (e *Env) Faults(since time.Time) []Fault { return nil }
+
+// ClearFault has nothing to end.
+func (e *Env) ClearFault(id string) ([]Fault, error) { return nil, errOS }

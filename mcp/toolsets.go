@@ -34,7 +34,7 @@ var toolsets = []toolset{
 		exportCalls, exportPolicy, listDatabases, getL7DataBoundaries, getDissectionStatus, enableDissection, disableDissection,
 	}, instructions: "Traffic, from the whole to the part: get_api_stats or find_errors, list_api_calls, get_api_call_details. get_call_tree: which call caused which, and where the time went."},
 	{name: "checks", what: "try checks on traffic, and read verdicts with their evidence", tools: []func(*mcp.Server, *tools){
-		checkExpression, verdictGet, evidenceGet,
+		checkExpression, verdictGet, evidenceGet, faultSet, faultClear,
 	}},
 	{name: "baseline", what: "record how services speak, and compare with it", tools: []func(*mcp.Server, *tools){
 		baselineRecord, baselineCompare, baselineAccept, baselineList,

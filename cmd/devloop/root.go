@@ -101,15 +101,16 @@ not zero and nothing of devloop's is graver.`
 var verbs = []func(*root) *cobra.Command{
 	initVerb, upVerb, runVerb, ciVerb, checkVerb, testVerb, statusVerb, waitVerb, downVerb, doctorVerb, explainVerb, callsVerb, flowsVerb, statsVerb, mapVerb, traceVerb,
 	errorsVerb, compareVerb, retriesVerb, connectionsVerb, egressVerb, dependentsVerb, eventsVerb, correlateVerb, sensitiveVerb, exportVerb,
-	baselineVerb, snapshotVerb, dissectVerb, kflVerb, clusterVerb, captureVerb, mcpVerb, lspVerb, daemonVerb, configVerb, versionVerb,
+	baselineVerb, faultVerb, snapshotVerb, dissectVerb, kflVerb, clusterVerb, captureVerb, mcpVerb, lspVerb, daemonVerb, configVerb, versionVerb,
 }
 
-// fromEnvironment sets every flag that was not given from its twin DEVLOOP_FLAG_NAME.
+// fromEnvironment sets every flag that was not given from its twin DEVLOOP_FLAG_NAME. Those called --kind have none: DEVLOOP_KIND
+// is where tests find the tool that makes clusters.
 func fromEnvironment(cmd *cobra.Command) error {
 	var errs []error
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		name := "DEVLOOP_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if value, ok := os.LookupEnv(name); ok && !f.Changed && f.Name != "help" {
+		if value, ok := os.LookupEnv(name); ok && !f.Changed && f.Name != "help" && f.Name != "kind" {
 			if err := cmd.Flags().Set(f.Name, value); err != nil {
 				errs = append(errs, control.Usagef("unset "+name, fmt.Sprintf("%s=%s: %v", name, value, err)))
 			}

@@ -81,6 +81,9 @@ func (s *server) methods() []method {
 		tells(control.BaselineCompare, s.session.CompareBaseline),
 		tells(control.BaselineAccept, s.session.AcceptBaseline),
 		looks(control.BaselineList, s.session.ListBaselines),
+		answers(control.FaultSet, s.session.SetFault),
+		looks(control.FaultList, s.session.Faults),
+		answers(control.FaultClear, s.session.ClearFaults),
 		tells(control.Method[control.DownRequest, none]{Name: "down"}, s.takeDown),
 	}
 }

@@ -72,6 +72,9 @@ func routes() []route {
 		{verb: "POST", path: "/mcp/baselines/record", method: "baseline_record", what: "Record how the services speak now"},
 		{verb: "POST", path: "/mcp/baselines/compare", method: "baseline_compare", what: "What differs from a baseline"},
 		{verb: "POST", path: "/mcp/baselines/accept", method: "baseline_accept", what: "Accept what differs, with a reason"},
+		{verb: "GET", path: "/mcp/faults", method: "fault_list", what: "Faults between services, there and ended"},
+		{verb: "POST", path: "/mcp/faults", method: "fault_set", what: "Begin a fault between two services"},
+		{verb: "DELETE", path: "/mcp/faults/{id}", method: "fault_clear", what: "End a fault"},
 		{verb: "GET", path: "/mcp/capture", method: "capture", what: "What is captured, and by whom"},
 		{verb: "GET", path: "/mcp/status", method: "status", what: "What runs, what captures, and where the loop stands"},
 
