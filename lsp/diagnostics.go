@@ -9,6 +9,7 @@ import (
 
 	"github.com/devloop-io/devloop/assertions"
 	"github.com/devloop-io/devloop/internal/config"
+	"github.com/devloop-io/devloop/lsp/routes"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -21,6 +22,7 @@ const (
 	other kind = iota
 	checkFile
 	configFile
+	sourceFile
 )
 
 func kindOf(path string) kind {
@@ -29,6 +31,8 @@ func kindOf(path string) kind {
 		return checkFile
 	case name == "devloop.yaml", name == "devloop.yml":
 		return configFile
+	case routes.Reads(path):
+		return sourceFile
 	}
 	return other
 }
@@ -47,6 +51,8 @@ func (s *server) diagnose(d *document) []Diagnostic {
 	case configFile:
 		_, err := config.Parse(d.path, []byte(d.text))
 		all = append(all, d.mistakes(err)...)
+	case sourceFile:
+		all = append(all, s.broken(d)...)
 	}
 	return all
 }

@@ -1,4 +1,5 @@
-// Package lsp is the face for editors: a language server (LSP 3.17) for check files and devloop.yaml.
+// Package lsp is the face for editors: a language server (LSP 3.17) for check files and devloop.yaml, and
+// for the lines of source code that register routes.
 //
 // What an editor is told comes from two places. The files themselves are read by the same code that the loop uses
 // (assertions, filter, config), so a squiggle and an exit code never disagree. What was seen on the wire comes from the

@@ -5,8 +5,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/devloop-io/devloop/lsp/routes"
 )
 
 // maxDocument bounds the text of a document; larger ones get one diagnostic and nothing else.
@@ -20,6 +23,9 @@ type document struct {
 	text    string
 	lines   []int // offsets of the lines' first bytes
 	bytes   bool  // columns are UTF-8 bytes
+
+	scan   sync.Once
+	routes []routes.Route // of a source file, once somebody asked
 }
 
 func newDocument(uri string, version int, text string, bytes bool) *document {

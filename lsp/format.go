@@ -5,7 +5,7 @@ import "strings"
 // format is what formatting changes in a check file: tabs and spaces at ends of lines go, several blank lines become one,
 // the file ends with one newline. YAML's own layout is left to its author: it carries the comments.
 func (d *document) format() []TextEdit {
-	if kindOf(d.path) == other {
+	if k := kindOf(d.path); k != checkFile && k != configFile {
 		return nil
 	}
 	var out []string

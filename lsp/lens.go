@@ -13,10 +13,14 @@ const (
 	commandEvidence = "devloop.evidence" // [iteration, check]: what its verdict rests on
 )
 
-// lenses are the lines above the checks of a file: run it, and its last verdict.
+// lenses are the lines above the checks of a file: run it, and its last verdict; and above the routes of a source file.
 func (s *server) lenses(d *document) []CodeLens {
 	list := []CodeLens{}
-	if kindOf(d.path) != checkFile {
+	switch kindOf(d.path) {
+	case checkFile:
+	case sourceFile:
+		return s.routeLenses(d)
+	default:
 		return list
 	}
 	f := s.live.get()

@@ -150,7 +150,7 @@ func TestMarkers(t *testing.T) {
 				if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 					t.Fatal(err)
 				}
-				if kindOf(path) == other {
+				if k := kindOf(path); k != checkFile && k != configFile {
 					continue
 				}
 				uri := e.open(f.Name, text)

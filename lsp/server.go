@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/creachadair/jrpc2"
 	"github.com/creachadair/jrpc2/channel"
@@ -18,6 +19,7 @@ import (
 	"github.com/devloop-io/devloop/assertions"
 	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/lsp/routes"
 )
 
 // Options of [Serve].
@@ -60,6 +62,7 @@ type server struct {
 	work   sync.WaitGroup
 	live   *live
 	parser assertions.Parser
+	owned  owners
 
 	publishing sync.Mutex // so that what is shown of a document is of its newest text
 
@@ -70,6 +73,9 @@ type server struct {
 	bytes    bool // positions are UTF-8
 	client   InitializeParams
 	shutdown bool
+
+	endpoints   []routes.Observed // of the facts of this time
+	endpointsOf time.Time
 }
 
 func (s *server) methods() handler.Map {

@@ -2,12 +2,14 @@ package lsp
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/query"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -68,4 +70,47 @@ func BenchmarkHover(b *testing.B) {
 		}
 	}
 	bar(b, 20*time.Millisecond)
+}
+
+// sources are 5,000 open files of a Go service, one route each, on a server that saw traffic on all.
+func sources(b *testing.B) (*server, []*document) {
+	s, _ := big(b)
+	dir := s.root()
+	if err := os.WriteFile(filepath.Join(dir, "devloop.yaml"), []byte("version: 1\nservices:\n  shop:\n    command: ./shop\n    watch: [\"**/*.go\"]\n"), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	var docs []*document
+	for i := range 5000 {
+		text := fmt.Sprintf("package p\n\nimport \"net/http\"\n\n%s\nfunc init() {\n\thttp.HandleFunc(\"GET /v%d/items/{id}\", nil)\n}\n", strings.Repeat("// A line of what files are full of: some 2 kB.\nvar _ = 1\n", 35), i%500)
+		docs = append(docs, newDocument(uriOf(filepath.Join(dir, fmt.Sprintf("p%d.go", i))), 1, text, false))
+	}
+	for i := range endpointMax {
+		s.live.facts.endpoints = append(s.live.facts.endpoints, query.Stats{Group: fmt.Sprintf("shop GET /v%d/items/{id}", i), Calls: 10, P99: 3})
+	}
+	return s, docs
+}
+
+// BenchmarkSourceLenses: the lenses of 5,000 source files that were not read before. At most 1 s.
+func BenchmarkSourceLenses(b *testing.B) {
+	s, docs := sources(b)
+	for b.Loop() {
+		for _, d := range docs {
+			if fresh := newDocument(d.uri, 1, d.text, false); len(s.lenses(fresh)) != 1 {
+				b.Fatalf("%s has no lens", d.uri)
+			}
+		}
+	}
+	bar(b, time.Second)
+}
+
+// BenchmarkSourceLensChanged: the lens of one of them after a change. At most 50 ms.
+func BenchmarkSourceLensChanged(b *testing.B) {
+	s, docs := sources(b)
+	for n := 0; b.Loop(); n++ {
+		d := docs[n%len(docs)]
+		if len(s.lenses(d.changed(n, []ContentChange{{Range: &Range{}, Text: "\n"}}))) != 1 {
+			b.Fatal("no lens")
+		}
+	}
+	bar(b, 50*time.Millisecond)
 }

@@ -15,7 +15,8 @@ import (
 func lspVerb(r *root) *cobra.Command {
 	c := &cobra.Command{
 		Use: "lsp", Short: "Serve editors over stdio (Language Server Protocol)", Args: cobra.NoArgs,
-		Long: `lsp speaks the Language Server Protocol 3.17 on standard input and output: for *.netcheck.yaml and devloop.yaml.
+		Long: `lsp speaks the Language Server Protocol 3.17 on standard input and output: for *.netcheck.yaml and devloop.yaml, and for
+the lines of source code that register routes.
 It shows what the workspace's daemon knows of the wire, and never starts one: devloop up does. The workspace is the folder
 that the editor opens, or the nearest one above it that has a devloop.yaml.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -260,6 +260,7 @@ func TestEditorSeesBrokenAndMended(t *testing.T) {
 	w := pair(t)
 	e := edited(w)
 	checks := e.open("stock.netcheck.yaml")
+	handler := e.open("cmd/stock/main.go")
 	eventually(t, "the file is without mistakes", func() bool { return e.published(checks) == 1 })
 	if lenses := e.lenses(checks); lenses != "1 ▶ run\n4 ▶ run\n" {
 		t.Errorf("before any run: %s", lenses)
@@ -298,6 +299,23 @@ func TestEditorSeesBrokenAndMended(t *testing.T) {
 		t.Errorf("inlay hints: %s", hints)
 	}
 
+	var blamed lsp.Diagnostic // by our check; built-in ones may have been broken as well
+	eventually(t, "the handler is marked", func() bool {
+		for _, d := range e.diagnostics(handler) {
+			if strings.Contains(d.Message, `broke the check "stock answers"`) {
+				blamed = d
+			}
+		}
+		return blamed.Message != ""
+	})
+	if blamed.Range.Start.Line != 8 || len(blamed.RelatedInformation) != 2 ||
+		blamed.RelatedInformation[1].Location.URI != checks || blamed.RelatedInformation[1].Location.Range.Start.Line != 1 {
+		t.Errorf("the mark at the handler: %+v", blamed)
+	}
+	if lenses := e.lenses(handler); !strings.HasPrefix(lenses, "8 20 calls · 100.0 % errors · p99 ") || !strings.HasSuffix(lenses, " ms · "+broken.Revision+"\n") {
+		t.Errorf("the lens at the handler: %q", lenses)
+	}
+
 	told := e.published(checks)
 	w.edit("cmd/stock/main.go", stockBroken, "no Go at all")
 	if unbuilt := w.run(); unbuilt.Failure == nil {
@@ -313,7 +331,7 @@ func TestEditorSeesBrokenAndMended(t *testing.T) {
 	if mended.Verdict != traffic.Pass {
 		t.Fatalf("the mended stock: %s\n%s", mended.Verdict, explain(not(mended, traffic.Pass)))
 	}
-	eventually(t, "the squiggle is gone", func() bool { return len(e.diagnostics(checks)) == 0 })
+	eventually(t, "the squiggles are gone", func() bool { return len(e.diagnostics(checks)) == 0 && len(e.diagnostics(handler)) == 0 })
 	if lenses := e.lenses(checks); !strings.Contains(lenses, "1 ✓ pass") || strings.Contains(lenses, "✗") {
 		t.Errorf("mended: %s", lenses)
 	}
@@ -329,6 +347,9 @@ func TestEditorSeesBrokenAndMended(t *testing.T) {
 		d := e.diagnostics(checks)
 		return len(d) == 1 && d[0].Severity == lsp.SeverityInformation && strings.HasPrefix(d[0].Message, "stale, the daemon has ended since: fail in "+again.ID)
 	})
+	if lenses := e.lenses(handler); !strings.HasSuffix(lenses, " · stale\n") {
+		t.Errorf("the handler without the daemon: %s", lenses)
+	}
 	if lenses := e.lenses(checks); !strings.Contains(lenses, "✗ fail") || !strings.Contains(lenses, "stale") {
 		t.Errorf("without the daemon: %s", lenses)
 	}
