@@ -169,38 +169,3 @@ func bodyText(b []byte) string {
 	}
 	return "base64:" + base64.StdEncoding.EncodeToString(b)
 }
-
-// Flow is all connections of one client workload to one server port: the row of list_l4_flows.
-type Flow struct {
-	ID              uint64     `json:"flow_id"`
-	Proto           string     `json:"proto"`
-	Client          CompactEnd `json:"client"` // without a port
-	Server          CompactEnd `json:"server"`
-	Connections     int        `json:"connections"`
-	Opened          int        `json:"opened"` // in this window
-	Calls           int        `json:"calls"`  // in this window
-	L7              []string   `json:"l7,omitempty"`
-	ClientStats     FlowStats  `json:"client_stats"`
-	ServerStats     FlowStats  `json:"server_stats"`
-	Totals          FlowTotals `json:"totals"`
-	Resets          int        `json:"resets,omitempty"`
-	Refused         int        `json:"refused,omitempty"`
-	Retransmissions int        `json:"retransmissions,omitempty"`
-}
-
-// FlowStats are one side's counters; handshake times are in microseconds and absent for UDP or without handshakes.
-type FlowStats struct {
-	TxPackets    uint64 `json:"tx_pkts"`
-	RxPackets    uint64 `json:"rx_pkts"`
-	TxBytes      uint64 `json:"tx_bytes"`
-	RxBytes      uint64 `json:"rx_bytes"`
-	HandshakeP50 int64  `json:"tcp_handshake_p50_us,omitempty"`
-	HandshakeP90 int64  `json:"tcp_handshake_p90_us,omitempty"`
-	HandshakeP99 int64  `json:"tcp_handshake_p99_us,omitempty"`
-}
-
-// FlowTotals are both directions together.
-type FlowTotals struct {
-	Packets uint64 `json:"pkts"`
-	Bytes   uint64 `json:"bytes"`
-}

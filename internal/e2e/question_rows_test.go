@@ -425,8 +425,8 @@ var questions = []struct {
 				q.Errorf("%s → %s: p99 %d µs, want %d of %d", f.Client.Svc, f.Server.Svc, f.ClientStats.HandshakeP99, nearest(v, 99), len(v))
 			}
 		}
-		p99 := func(f traffic.Flow) int64 { return max(f.ClientStats.HandshakeP99, f.ServerStats.HandshakeP99) }
-		if !slices.IsSortedFunc(got, func(x, y traffic.Flow) int { return int(p99(y) - p99(x)) }) || len(got) == 0 {
+		p99 := func(f query.FlowRow) int64 { return max(f.ClientStats.HandshakeP99, f.ServerStats.HandshakeP99) }
+		if !slices.IsSortedFunc(got, func(x, y query.FlowRow) int { return int(p99(y) - p99(x)) }) || len(got) == 0 {
 			q.Errorf("%d flows, not slowest first", len(got))
 		}
 	}},
@@ -890,13 +890,13 @@ func destination(q *question, a *query.EgressAnswer, name string) query.Egress {
 	return query.Egress{}
 }
 
-func flowsOf(q *question, list []any) []traffic.Flow {
+func flowsOf(q *question, list []any) []query.FlowRow {
 	q.Helper()
 	b, err := json.Marshal(list)
 	if err != nil {
 		q.Fatal(err)
 	}
-	var flows []traffic.Flow
+	var flows []query.FlowRow
 	if err := json.Unmarshal(b, &flows); err != nil {
 		q.Fatal(err)
 	}
