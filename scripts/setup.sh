@@ -30,6 +30,7 @@ need nodejs node # its WebSocket and fetch are clients in the tests
 need npm npm
 need openssl openssl
 need python3 python3
+need neovim nvim # an editor that the tests run
 need git git
 need make make
 # `make generate`: the compiler whose eBPF objects are committed. Newer releases lack it and do without.
