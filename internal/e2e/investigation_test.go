@@ -7,22 +7,27 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/devloop-io/devloop/query"
 	"github.com/devloop-io/devloop/store"
 	"github.com/devloop-io/devloop/traffic"
 )
 
-// api is the daemon's REST API.
+// api is the daemon's API: REST, or the MCP tools behind the same questions.
 type api struct {
 	t          *testing.T
 	url, token string
+	tools      *mcp.ClientSession // asked instead of REST, where there is one
 }
 
 // listen has the workspace's daemon serve on TCP.
@@ -45,6 +50,10 @@ func (w *workspace) listen(t *testing.T) *api {
 // ask asks a route and decodes its answer.
 func (a *api) ask(verb, path string, values url.Values, body, into any) {
 	a.t.Helper()
+	if a.tools != nil {
+		a.askTool(verb, path, values, body, into)
+		return
+	}
 	var b bytes.Buffer
 	if body != nil {
 		if err := json.NewEncoder(&b).Encode(body); err != nil {
@@ -68,6 +77,56 @@ func (a *api) ask(verb, path string, values url.Values, body, into any) {
 	if err := json.Unmarshal(answer, into); err != nil {
 		a.t.Fatalf("%s %s: %v\n%s", verb, path, err, answer)
 	}
+}
+
+// routeTools are the tools that ask what a route asks; what follows the path is the value of the argument in rest.
+var routeTools = []struct{ verb, path, tool, rest string }{
+	{"GET", "/mcp/data-boundaries", "get_data_boundaries", ""},
+	{"POST", "/mcp/snapshots", "create_snapshot", ""},
+	{"GET", "/mcp/snapshots/", "get_snapshot", "name"},
+	{"POST", "/delayed_dissection.DelayedDissection/Start", "start_snapshot_dissection", ""},
+	{"GET", "/delayed_dissection.DelayedDissection/GetStatus", "get_snapshot_dissection_status", ""},
+	{"GET", "/mcp/calls", "list_api_calls", ""},
+	{"GET", "/mcp/stats", "get_api_stats", ""},
+	{"GET", "/mcp/flows/summary", "get_l4_flow_summary", ""},
+	{"GET", "/mcp/retries", "list_retries", ""},
+	{"GET", "/mcp/connections", "list_connections", ""},
+	{"GET", "/mcp/dependents/", "get_dependents", "service"},
+	{"GET", "/mcp/errors", "find_errors", ""},
+	{"GET", "/mcp/tree", "get_call_tree", ""},
+}
+
+// askTool asks the tool of a route.
+func (a *api) askTool(verb, path string, values url.Values, body, into any) {
+	a.t.Helper()
+	arguments := map[string]any{}
+	for name, value := range values {
+		arguments[name] = value[0]
+		if n, err := strconv.Atoi(value[0]); err == nil {
+			arguments[name] = n
+		}
+	}
+	if fields, ok := body.(map[string]any); ok {
+		maps.Copy(arguments, fields)
+	}
+	for older, name := range map[string]string{"snapshot_name": "snapshot_id", "dissection_name": "name"} { // Connect's names
+		if value, ok := arguments[older]; ok {
+			delete(arguments, older)
+			arguments[name] = value
+		}
+	}
+	for _, r := range routeTools {
+		rest, ok := strings.CutPrefix(path, r.path)
+		if verb != r.verb || !ok || (rest == "") != (r.rest == "") {
+			continue
+		}
+		if r.rest != "" {
+			arguments[r.rest] = rest
+		}
+		call(a.t, a.t.Context(), a.tools, r.tool, arguments, into)
+		return
+	}
+	a.t.Fatalf("no tool asks what %s %s does", verb, path)
 }
 
 // calls are all pages of calls that a filter selects, in full.
@@ -104,10 +163,10 @@ func ids[T any](list []T, id func(T) string) string {
 	return strings.Join(names, "\n")
 }
 
-// TestInvestigationOverREST walks from "what can you tell me about my frontend?" to the cause of the checkout's 503 answers:
+// TestInvestigation walks from "what can you tell me about my frontend?" to the cause of the checkout's 503 answers:
 // the gateway that takes longer than payment waits. All figures are counted again from the rows as their file has them, and
-// where the client knows better, compared with what it saw.
-func TestInvestigationOverREST(t *testing.T) {
+// where the client knows better, compared with what it saw. Once by REST, once with the tools of an MCP client.
+func TestInvestigation(t *testing.T) {
 	w := shop(t)
 	w.write("faults.env", "FAULTS="+story+"\n")
 	it := w.run()
@@ -118,7 +177,20 @@ func TestInvestigationOverREST(t *testing.T) {
 	if failed == 0 {
 		t.Fatal("the fault made no checkout fail")
 	}
-	a := w.listen(t)
+	t.Run("rest", func(t *testing.T) { w.listen(t).investigate(t, w, it, failed, "frontend-analysis") })
+	t.Run("mcp", func(t *testing.T) {
+		client := mcp.NewClient(&mcp.Implementation{Name: "scripted", Version: "1"}, nil)
+		session, err := client.Connect(t.Context(), &mcp.CommandTransport{Command: w.command(t.Context(), "mcp", "--toolsets", "all")}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer session.Close()
+		(&api{t: t, tools: session}).investigate(t, w, it, failed, "frontend-analysis-mcp")
+	})
+}
+
+// investigate makes a snapshot of that name and asks it everything.
+func (a *api) investigate(t *testing.T, w *workspace, it *traffic.Iteration, failed int, name string) {
 	q := &question{T: t}
 
 	// What is recorded, and a snapshot of it.
@@ -128,13 +200,13 @@ func TestInvestigationOverREST(t *testing.T) {
 		t.Fatalf("boundaries %+v of an iteration that began at %d", bounds, from)
 	}
 	var created query.SnapshotCreated
-	a.ask("POST", "/mcp/snapshots", nil, map[string]any{"name": "frontend-analysis", "duration": "1h"}, &created)
-	if !created.Success || created.Name != "frontend-analysis" {
+	a.ask("POST", "/mcp/snapshots", nil, map[string]any{"name": name, "duration": "1h"}, &created)
+	if !created.Success || created.Name != name {
 		t.Fatalf("%+v", created)
 	}
 	var snapshot query.SnapshotInfo
 	eventually(t, "the snapshot is there", func() bool {
-		a.ask("GET", "/mcp/snapshots/frontend-analysis", nil, nil, &snapshot)
+		a.ask("GET", "/mcp/snapshots/"+name, nil, nil, &snapshot)
 		return snapshot.Status != "in_progress"
 	})
 	if snapshot.Status != "completed" || snapshot.Size == 0 || snapshot.Packets == 0 {
@@ -143,16 +215,16 @@ func TestInvestigationOverREST(t *testing.T) {
 
 	// It is dissected.
 	var job query.DissectionJob
-	a.ask("POST", "/delayed_dissection.DelayedDissection/Start", nil, map[string]any{"snapshot_name": "frontend-analysis", "dissection_name": "analysis-1"}, &job)
-	status := url.Values{"snapshot_name": {"frontend-analysis"}, "dissection_name": {"analysis-1"}}
+	a.ask("POST", "/delayed_dissection.DelayedDissection/Start", nil, map[string]any{"snapshot_name": name, "dissection_name": "analysis-1"}, &job)
+	status := url.Values{"snapshot_name": {name}, "dissection_name": {"analysis-1"}}
 	eventually(t, "the dissection is there", func() bool {
 		a.ask("GET", "/delayed_dissection.DelayedDissection/GetStatus", status, nil, &job)
 		return !job.Active
 	})
-	c := w.dissected("frontend-analysis", "analysis-1")
+	c := w.dissected(name, "analysis-1")
 	q.want("status", job.Status, "completed")
 	q.want("calls dissected", job.Stats.Entries, len(c.calls))
-	const db = "frontend-analysis/analysis-1"
+	db := name + "/analysis-1"
 
 	// The service: what it asks, and what it answers.
 	full := func(x traffic.FullCall) string { return x.ID }
