@@ -135,6 +135,8 @@ func TestEveryTool(t *testing.T) {
 	well("baseline_record", `{"iterations": ["`+run.Iteration+`"]}`, nil)
 	well("baseline_compare", `{"iterations": ["`+run.Iteration+`"]}`, nil)
 	ask("baseline_accept", `{"iterations": ["`+run.Iteration+`"], "reason": "nothing differs"}`, nil)
+	well("fault_set", `{"from": "cart", "to": "catalogue", "kind": "latency", "delay_ms": 50}`, nil)
+	well("fault_clear", `{"all": true}`, nil)
 	well("window_open", `{}`, nil)
 	well("window_close", `{}`, nil)
 	for _, tool := range []string{"configure_capture", "start_capture", "stop_capture"} {
