@@ -19,16 +19,11 @@ import (
 var pageText string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"mark": func(v traffic.Verdict) string { return signs[v] }, "line": oneLine, "printable": printable,
+	"line": oneLine, "printable": printable,
 	"percent": func(x float64) string { return strconv.FormatFloat(100*x, 'f', 1, 64) + " %" },
 	"div":     func(ns int64) float64 { return float64(ns) / 1e6 },
 	"ms":      func(x float64) string { return strconv.FormatFloat(x, 'f', 1, 64) },
 }).Parse(pageText))
-
-// signs are in every font, which pictures are not.
-var signs = map[traffic.Verdict]string{
-	traffic.Pass: "✓", traffic.Fail: "✗", traffic.Inconclusive: "?", traffic.NoData: "∅", traffic.Error: "!", traffic.Skipped: "–",
-}
 
 // sheet is what the page's template sees.
 type sheet struct {
@@ -48,7 +43,7 @@ type checkView struct {
 	Gates    bool
 	Open     bool
 	Terms    []termView
-	Calls    []FullCall
+	Calls    []traffic.FullCall
 	Details  string
 	Evidence []traffic.Evidence
 }

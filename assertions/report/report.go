@@ -18,14 +18,11 @@ type Report struct {
 	Iteration *traffic.Iteration
 	Allowed   bool // --allow-inconclusive: what could not be decided is told and does not fail
 
-	Map       *query.ServiceMap     // who called whom
-	Endpoints []query.Stats         // by endpoint
-	Trees     []*traffic.TraceNode  // slow or failed calls with what they caused
-	Evidence  map[string][]FullCall // check's name → calls that its verdict rests on
+	Map       *query.ServiceMap             // who called whom
+	Endpoints []query.Stats                 // by endpoint
+	Trees     []*traffic.TraceNode          // slow or failed calls with what they caused
+	Evidence  map[string][]traffic.FullCall // check's name → calls that its verdict rests on
 }
-
-// FullCall is a call with its headers and bodies, redacted.
-type FullCall = traffic.FullCall
 
 // Format is one form of a report.
 type Format struct {

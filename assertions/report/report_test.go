@@ -53,7 +53,7 @@ func sample() *Report {
 		Endpoints: []query.Stats{{Group: "frontend GET /" + hostile, Calls: 300, Errors: 3, ErrorRate: 0.01, P50: 4, P90: 20, P99: 90}},
 		Trees: []*traffic.TraceNode{{Call: "local/1/0", Src: "cart", Service: "frontend", Method: "GET", Path: hostile, Status: 503, State: traffic.StateComplete, Latency: 90, Critical: true,
 			Children: []*traffic.TraceNode{{Src: "frontend", Service: "payment", Method: "POST", Path: "/charge", Status: 200, State: traffic.StateComplete, Start: 5, Latency: 80, Depth: 1}}}},
-		Evidence: map[string][]FullCall{"checkout never answers 5xx": {{ReqHeaders: map[string]string{"x": hostile}, RespBody: hostile}}},
+		Evidence: map[string][]traffic.FullCall{"checkout never answers 5xx": {{ReqHeaders: map[string]string{"x": hostile}, RespBody: hostile}}},
 	}
 }
 

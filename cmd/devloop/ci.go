@@ -31,19 +31,11 @@ and the step's summary. A command after -- drives the services instead of an exe
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := r.bounded(cmd.Context())
 			defer cancel()
-			if at := cmd.ArgsLenAtDash(); at != 0 && len(args) > 0 {
-				return control.Usagef("put -- before the command: devloop ci -- "+args[0], "ci takes a command after -- only")
+			if err := wraps(cmd, args, &request); err != nil {
+				return err
 			}
-			if request.Command = args; len(args) > 0 {
-				request.Env = os.Environ()
-				var err error
-				if request.Dir, err = os.Getwd(); err != nil {
-					return err
-				}
-			}
-			for form, file := range map[string]string{"junit": "junit.xml", "sarif": "devloop.sarif", "html": "report.html", "markdown": "summary.md"} {
-				told.specs = append(told.specs, form+"="+filepath.Join(dir, file))
-			}
+			told.specs = append(told.specs, "junit="+filepath.Join(dir, "junit.xml"), "sarif="+filepath.Join(dir, "devloop.sarif"),
+				"html="+filepath.Join(dir, "report.html"), "markdown="+filepath.Join(dir, "summary.md"))
 			if err := told.check(); err != nil {
 				return err
 			}
@@ -80,7 +72,7 @@ func (r *root) tellGitHub(it *traffic.Iteration, allowed bool) error {
 	if err != nil {
 		return err
 	}
-	if err := annotations.Write(r.out, rep); err != nil {
+	if err := annotations.Write(r.err, rep); err != nil { // GitHub reads both, and standard output is data
 		return err
 	}
 	path := os.Getenv("GITHUB_STEP_SUMMARY")

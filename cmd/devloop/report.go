@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,7 +46,8 @@ func (o *reports) check() error {
 const (
 	reportEndpoints = 50
 	reportTrees     = 3
-	reportEvidence  = 3 // calls of a check
+	reportEvidence  = 3    // calls of a check
+	reportBody      = 2048 // bytes of their bodies
 )
 
 // write writes the reports of an iteration. Without a client only what the iteration says is there to tell.
@@ -66,15 +68,15 @@ func (o *reports) write(ctx context.Context, r *root, c *control.Client, it *tra
 		drawing(ctx, c, told)
 	}
 	for _, spec := range o.specs {
-		if err := told1(r, told, spec); err != nil {
+		if err := writeReport(r, told, spec); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// told1 writes one report: to its file, which is replaced, or to standard output.
-func told1(r *root, told *report.Report, spec string) error {
+// writeReport writes one report: to its file, which is replaced, or to standard output.
+func writeReport(r *root, told *report.Report, spec string) error {
 	name, path, toFile := strings.Cut(spec, "=")
 	form, err := report.Find(name)
 	if err != nil {
@@ -107,7 +109,7 @@ func drawing(ctx context.Context, c *control.Client, told *report.Report) {
 	if s, err := control.GetAPIStats.Ask(ctx, c, query.StatsRequest{Selection: scope, Limit: reportEndpoints}, nil); err == nil {
 		told.Endpoints = s.Stats
 	}
-	told.Evidence = map[string][]report.FullCall{}
+	told.Evidence = map[string][]traffic.FullCall{}
 	for i := range it.Checks {
 		check := &it.Checks[i]
 		if check.Verdict != traffic.Fail {
@@ -116,6 +118,9 @@ func drawing(ctx context.Context, c *control.Client, told *report.Report) {
 		for _, e := range check.Evidence[:min(reportEvidence, len(check.Evidence))] {
 			if e.Call == "" {
 				continue
+			}
+			if call, err := fullCall(ctx, c, it.Snapshot, e.Call); err == nil {
+				told.Evidence[check.Name] = append(told.Evidence[check.Name], call)
 			}
 			if len(told.Trees) < reportTrees {
 				if t, err := c.Trace(ctx, control.TraceRequest{ID: e.Call, Iteration: it.ID}); err == nil {
@@ -129,4 +134,17 @@ func drawing(ctx context.Context, c *control.Client, told *report.Report) {
 			told.Trees = append(told.Trees, t.Root)
 		}
 	}
+}
+
+// fullCall is a call with headers and bodies, as far as a page shows them.
+func fullCall(ctx context.Context, c *control.Client, snapshot, id string) (call traffic.FullCall, err error) {
+	a, err := control.GetAPICall.Ask(ctx, c, query.CallRequest{Scope: query.Scope{Snapshot: snapshot}, ID: id, MaxPayloadSize: reportBody}, nil)
+	if err != nil {
+		return call, err
+	}
+	entry, err := json.Marshal(a.Entry)
+	if err == nil {
+		err = json.Unmarshal(entry, &call)
+	}
+	return call, err
 }

@@ -34,16 +34,8 @@ The services keep running afterwards, which makes the next run fast; --down ends
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx, cancel := r.bounded(cmd.Context())
 			defer cancel()
-			if at := cmd.ArgsLenAtDash(); at != 0 && len(args) > 0 {
-				return control.Usagef("put -- before the command: devloop run -- "+args[0], "run takes a command after -- only")
-			}
-			request.Command = args
-			if len(args) > 0 {
-				request.Env = os.Environ()
-				var err error
-				if request.Dir, err = os.Getwd(); err != nil {
-					return err
-				}
+			if err := wraps(cmd, args, &request); err != nil {
+				return err
 			}
 			if err := told.check(); err != nil {
 				return err
@@ -62,6 +54,19 @@ The services keep running afterwards, which makes the next run fast; --down ends
 	told.flag(f)
 	whereFlags(f, &request.Where)
 	return c
+}
+
+// wraps has the command after -- drive the services, in the folder and with the environment that it was typed in.
+func wraps(cmd *cobra.Command, args []string, r *control.RunRequest) (err error) {
+	if at := cmd.ArgsLenAtDash(); at != 0 && len(args) > 0 {
+		return control.Usagef(fmt.Sprintf("put -- before the command: devloop %s -- %s", cmd.Name(), args[0]), cmd.Name()+" takes a command after -- only")
+	}
+	if len(args) == 0 {
+		return nil
+	}
+	r.Command, r.Env = args, os.Environ()
+	r.Dir, err = os.Getwd()
+	return err
 }
 
 // whereFlags say where the services shall run.
