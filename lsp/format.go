@@ -1,17 +1,32 @@
 package lsp
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
-// format is what formatting changes in a check file: tabs and spaces at ends of lines go, several blank lines become one,
-// the file ends with one newline. YAML's own layout is left to its author: it carries the comments.
+var blockScalar = regexp.MustCompile(`:\s+[|>][+-]?\d?[+-]?$`)
+
+// format is what formatting changes in our files: tabs and spaces at ends of lines go, several blank lines become one,
+// the file ends with one newline. Block scalars stay as they are. YAML's own layout is left to its author: it carries the comments.
 func (d *document) format() []TextEdit {
 	if k := kindOf(d.path); k != checkFile && k != configFile {
 		return nil
 	}
 	var out []string
 	blank := false
+	block := -1 // indent of the key whose block scalar the lines belong to: its text is data
 	for n := range d.lines {
 		line := strings.TrimRight(d.line(n), " \t")
+		indent := len(line) - len(strings.TrimLeft(line, " "))
+		if block >= 0 && (line == "" || indent > block) && n+1 < len(d.lines) {
+			out = append(out, d.line(n))
+			continue
+		}
+		block = -1
+		if blockScalar.MatchString(line) {
+			block = indent
+		}
 		if line == "" {
 			blank = len(out) > 0
 			continue

@@ -66,13 +66,12 @@ type server struct {
 
 	publishing sync.Mutex // so that what is shown of a document is of its newest text
 
-	mu       sync.Mutex
-	docs     map[string]*document
-	folder   string
-	pulls    bool // the client asks for diagnostics itself
-	bytes    bool // positions are UTF-8
-	client   InitializeParams
-	shutdown bool
+	mu     sync.Mutex
+	docs   map[string]*document
+	folder string
+	pulls  bool // the client asks for diagnostics itself
+	bytes  bool // positions are UTF-8
+	client InitializeParams
 
 	endpoints   []routes.Observed // of the facts of this time
 	endpointsOf time.Time
@@ -173,12 +172,8 @@ func (s *server) initialized(context.Context, json.RawMessage) error {
 	return nil
 }
 
-func (s *server) shut(context.Context) (any, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.shutdown = true
-	return nil, nil
-}
+// shut has nothing to do: what there is ends with exit, or with the client.
+func (s *server) shut(context.Context) (any, error) { return nil, nil }
 
 func (s *server) exit(context.Context) error {
 	s.end()
