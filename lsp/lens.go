@@ -41,13 +41,9 @@ func (s *server) lenses(d *document) []CodeLens {
 	return list
 }
 
-var marks = map[traffic.Verdict]string{
-	traffic.Pass: "✓", traffic.Fail: "✗", traffic.Inconclusive: "?", traffic.NoData: "∅", traffic.Error: "!", traffic.Skipped: "–",
-}
-
 // verdictTitle is a result in a few words.
 func verdictTitle(r *traffic.CheckResult, f *facts, changed bool) string {
-	text := fmt.Sprintf("%s %s", marks[r.Verdict], r.Verdict)
+	text := fmt.Sprintf("%s %s", r.Verdict.Sign(), r.Verdict)
 	if r.Group != "" {
 		text += " (" + r.Group + ")"
 	}

@@ -13,6 +13,25 @@ const (
 	Skipped      Verdict = "skipped"      // precondition false, muted
 )
 
+// Sign stands before a verdict where people read it; every font has it.
+func (v Verdict) Sign() string {
+	switch v {
+	case Pass:
+		return "✓"
+	case Fail:
+		return "✗"
+	case Inconclusive:
+		return "?"
+	case NoData:
+		return "∅"
+	case Error:
+		return "!"
+	case Skipped:
+		return "-"
+	}
+	return ""
+}
+
 // CheckResult is one check's verdict with its proof.
 type CheckResult struct {
 	Name          string     `json:"name"`

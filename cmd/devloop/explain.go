@@ -45,7 +45,7 @@ func explainVerb(r *root) *cobra.Command {
 
 func printEvidence(r *root, a *control.EvidenceAnswer) {
 	c := a.Check
-	fmt.Fprintf(r.out, "%s %s: %s\n", marks[c.Verdict], checkName(c), c.Verdict)
+	fmt.Fprintf(r.out, "%s %s: %s\n", c.Verdict.Sign(), checkName(c), c.Verdict)
 	if c.File != "" {
 		fmt.Fprintf(r.out, "  %s:%d\n", c.File, c.Line)
 	}

@@ -15,11 +15,6 @@ import (
 	"github.com/devloop-io/devloop/traffic"
 )
 
-// marks stand before a check's name.
-var marks = map[traffic.Verdict]string{
-	traffic.Pass: "✓", traffic.Fail: "✗", traffic.Inconclusive: "?", traffic.NoData: "∅", traffic.Error: "!", traffic.Skipped: "-",
-}
-
 // colours of verdicts on a terminal: ECMA-48 SGR.
 var colours = map[traffic.Verdict]string{
 	traffic.Pass: "32", traffic.Fail: "31", traffic.Error: "31", traffic.Inconclusive: "33", traffic.NoData: "33", traffic.Skipped: "2",
@@ -27,7 +22,7 @@ var colours = map[traffic.Verdict]string{
 
 // mark is a verdict's sign and name, in columns, coloured where the output is a terminal.
 func (r *root) mark(v traffic.Verdict) string {
-	text := fmt.Sprintf("%s %-12s", marks[v], v)
+	text := fmt.Sprintf("%s %-12s", v.Sign(), v)
 	if !r.coloured() {
 		return text
 	}
