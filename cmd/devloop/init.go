@@ -17,7 +17,7 @@ func initVerb(r *root) *cobra.Command {
 	var yes, show bool
 	c := &cobra.Command{
 		Use: "init [DIR]", Short: "Write devloop.yaml by looking at the repository, after showing the change", Args: cobra.MaximumNArgs(1),
-		Long: `init looks at main packages, Dockerfiles, Kubernetes manifests, Compose files and ports, and writes devloop.yaml, a first
+		Long: `init looks at main packages, start scripts, Python servers, Dockerfiles, manifests, Compose files and ports, and writes devloop.yaml, a first
 check file, an entry in .mcp.json, a Makefile fragment and a block in AGENTS.md. Run again, it changes nothing that is
 there already.`,
 		RunE: func(_ *cobra.Command, args []string) error {

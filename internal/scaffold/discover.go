@@ -73,6 +73,7 @@ func discover(dir string) (*finding, error) {
 		}
 	}
 	scripts(f, dir, files)
+	interpreted(f, dir, files)
 	f.dropTools()
 	return f, nil
 }
