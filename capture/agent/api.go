@@ -61,6 +61,14 @@ func (c *Client) do(ctx context.Context, method, path string, body, answer any) 
 
 // open asks; an answer that is an error is one.
 func (c *Client) open(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	req, err := c.request(ctx, method, path, body)
+	if err != nil {
+		return nil, err
+	}
+	return c.answer(req)
+}
+
+func (c *Client) request(ctx context.Context, method, path string, body any) (*http.Request, error) {
 	var r io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
@@ -74,6 +82,10 @@ func (c *Client) open(ctx context.Context, method, path string, body any) (*http
 		return nil, fmt.Errorf("ask the agent: %w", err)
 	}
 	req.Header.Set("Authorization", "Bearer "+c.token)
+	return req, nil
+}
+
+func (c *Client) answer(req *http.Request) (*http.Response, error) {
 	res, err := c.http.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("ask the agent: %w", err)
@@ -86,7 +98,7 @@ func (c *Client) open(ctx context.Context, method, path string, body any) (*http
 	if json.NewDecoder(io.LimitReader(res.Body, 64<<10)).Decode(&p) != nil || p.Message == "" {
 		p.Message = res.Status
 	}
-	return nil, fmt.Errorf("ask the agent for %s %s: %w", method, path, &p)
+	return nil, fmt.Errorf("ask the agent for %s %s: %w", req.Method, req.URL.RequestURI(), &p)
 }
 
 // Health asks how the agent is.

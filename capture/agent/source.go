@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"strings"
 	"sync"
@@ -22,8 +23,10 @@ import (
 type Options struct {
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error) // of the control connection; nil dials Address
 	DialStream  func(ctx context.Context, network, addr string) (net.Conn, error) // of the stream; nil is DialContext. A stalled stream blocks all else on the same port-forward
+	DialPast    func(ctx context.Context, network, addr string) (net.Conn, error) // of what Past reads; nil is DialStream
 	Address     string                                                            // host:port; 127.0.0.1:8899
 	Token       string
+	Since       time.Time                                                      // packets from then on come too, as far as the ring and this run of the agent have them; zero: from Dial on
 	Node        string                                                         // as in identities; empty takes the agent's own
 	Resolve     func(podUID, containerID string) (w traffic.Workload, ok bool) // names what the agent knows by number; asked again while false
 	Buffer      int                                                            // bytes that may wait for emit: 16 MiB
@@ -36,6 +39,7 @@ type Source struct {
 	o       Options
 	control *Client
 	stream  *Client
+	past    *Client
 	node    string
 	chunks  chan chunk
 	begin   Position
@@ -50,6 +54,7 @@ type Source struct {
 	runs    map[string]*runStats
 	run     string // of the segment that is read
 	expect  uint64 // packets of that run before the next one
+	dialled uint64 // the segment that began with Dial: what was lost in those before is in them alone
 	gaps    []Gap
 	missing uint64 // packets that were recorded and not delivered
 	clock   Clock
@@ -101,6 +106,9 @@ func Dial(ctx context.Context, o Options) (*Source, error) {
 	if o.DialStream == nil {
 		o.DialStream = o.DialContext
 	}
+	if o.DialPast == nil {
+		o.DialPast = o.DialStream
+	}
 	if o.Restarted == nil {
 		o.Restarted = func() {}
 	}
@@ -110,6 +118,7 @@ func Dial(ctx context.Context, o Options) (*Source, error) {
 	s := &Source{o: o, ended: make(chan struct{}), moved: make(chan struct{}), byKey: map[pointKey]*point{}, runs: map[string]*runStats{},
 		control: NewClient(ClientOptions{DialContext: o.DialContext, Address: o.Address, Token: o.Token}),
 		stream:  NewClient(ClientOptions{DialContext: o.DialStream, Address: o.Address, Token: o.Token}),
+		past:    NewClient(ClientOptions{DialContext: o.DialPast, Address: o.Address, Token: o.Token}),
 		chunks:  make(chan chunk, max(o.Buffer/chunkSize, 1)),
 		node:    o.Node}
 	if err := s.greet(ctx); err != nil {
@@ -143,8 +152,32 @@ func (s *Source) greet(ctx context.Context) error {
 	}
 	s.begin, s.reached, s.run, s.expect = f.Position, f.Position, f.Stats.Run, f.Before
 	s.runs = map[string]*runStats{f.Stats.Run: {first: f.Stats, last: f.Stats}}
+	s.dialled = f.Position.Segment
+	if s.o.Since.IsZero() {
+		return nil
+	}
+	return s.earlier(ctx)
+}
+
+// earlier has the packets begin where Since wants them.
+func (s *Source) earlier(ctx context.Context) error {
+	list, err := s.control.Segments(ctx, 0)
+	if err != nil {
+		return err
+	}
+	since := s.o.Since.UnixNano() + int64(s.ahead)
+	for _, g := range list.Segments { // an earlier run's have no times
+		if list.Ring == s.begin.Ring && g.Seq < s.begin.Segment && g.First != 0 && g.Last >= since {
+			s.begin.Segment, s.reached = g.Seq, Position{Ring: list.Ring, Segment: g.Seq}
+			s.expect = unknown
+			return nil
+		}
+	}
 	return nil
 }
+
+// unknown is expected where nothing is known of what came before.
+const unknown = math.MaxUint64
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
@@ -348,12 +381,29 @@ type decoder struct {
 	data   bytes.Reader
 	reader *pcapfile.Reader
 	points []*point // by the section's interface
+
+	segment uint64
+}
+
+// account adds what the node's kernel lost in a segment from before Dial, which ends.
+func (d *decoder) account() {
+	if d.reader == nil || d.segment >= d.s.dialled {
+		return
+	}
+	for i, ifc := range d.reader.Interfaces() {
+		p := d.point(i)
+		d.s.mu.Lock()
+		p.unseen += ifc.Dropped
+		d.s.mu.Unlock()
+	}
 }
 
 // decode delivers a chunk's packets. A Reader says io.EOF where the bytes end, and goes on with the next chunk's.
 func (d *decoder) decode(c chunk) {
 	if c.head != nil {
+		d.account()
 		d.s.enter(c.head)
+		d.segment = c.head.Segment
 		d.reader, d.points = pcapfile.NewReader(&d.data), nil
 	}
 	if d.reader == nil { // the first chunk begins a segment, so this is no agent
@@ -449,13 +499,18 @@ func (s *Source) pointLocked(ifc traffic.Interface) *point {
 	if p := s.byKey[key]; p != nil {
 		return p
 	}
-	p := &point{ifc: traffic.Interface{Index: len(s.points), Name: ifc.Name, Link: ifc.Link, CGroup: ifc.CGroup, Workload: ifc.Workload}}
-	if parts := strings.Split(ifc.Name, "/"); len(parts) == 3 && parts[0] == "pod" {
-		p.pod, p.box = parts[1], parts[2]
-	}
+	p := newPoint(len(s.points), &ifc)
 	s.name(p)
 	s.points = append(s.points, p)
 	s.byKey[key] = p
+	return p
+}
+
+func newPoint(index int, ifc *traffic.Interface) *point {
+	p := &point{ifc: traffic.Interface{Index: index, Name: ifc.Name, Link: ifc.Link, CGroup: ifc.CGroup, Workload: ifc.Workload}}
+	if parts := strings.Split(ifc.Name, "/"); len(parts) == 3 && parts[0] == "pod" {
+		p.pod, p.box = parts[1], parts[2]
+	}
 	return p
 }
 
@@ -602,5 +657,6 @@ func since(first, last []traffic.Interface) []traffic.Interface {
 func (s *Source) Close() error {
 	s.control.Close()
 	s.stream.Close()
+	s.past.Close()
 	return nil
 }
