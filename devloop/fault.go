@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/devloop-io/devloop/capture"
+	"github.com/devloop-io/devloop/fault"
 	"github.com/devloop-io/devloop/internal/control"
-	"github.com/devloop-io/devloop/localenv"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -43,12 +43,12 @@ func (s *Session) SetFault(ctx context.Context, r control.FaultRequest) (*contro
 		return nil, err
 	}
 	to, port, _ := strings.Cut(r.To, ":")
-	f, err := env.SetFault(ctx, localenv.Fault{
+	f, err := env.SetFault(ctx, fault.Fault{
 		From: r.From, To: to, Kind: r.Kind, Rate: r.Rate, Seed: r.Seed, Status: cmp.Or(r.Status, faultStatus),
 		Delay: milliseconds(cmp.Or(r.DelayMS, faultDelayMS)),
 	}, port, milliseconds(1000*cmp.Or(r.Seconds, faultSeconds)))
 	if err != nil {
-		return nil, control.Usagef("devloop fault set --from A --to B --kind "+strings.Join(localenv.FaultKinds, "|")+"; devloop fault list", err.Error())
+		return nil, control.Usagef("devloop fault set --from A --to B --kind "+strings.Join(fault.Kinds, "|")+"; devloop fault list", err.Error())
 	}
 	a := faultOf(f)
 	return &a, nil
@@ -87,7 +87,7 @@ func (s *Session) ClearFaults(_ context.Context, r control.FaultClearRequest) (*
 	return faultsOf(cleared), nil
 }
 
-func faultsOf(list []localenv.Fault) *control.FaultsAnswer {
+func faultsOf(list []fault.Fault) *control.FaultsAnswer {
 	a := &control.FaultsAnswer{Faults: []control.Fault{}}
 	for _, f := range list {
 		a.Faults = append(a.Faults, faultOf(f))
@@ -95,7 +95,7 @@ func faultsOf(list []localenv.Fault) *control.FaultsAnswer {
 	return a
 }
 
-func faultOf(f localenv.Fault) control.Fault {
+func faultOf(f fault.Fault) control.Fault {
 	c := control.Fault{
 		ID: f.ID, From: f.From, To: f.To, Port: f.Port, Kind: f.Kind, What: f.What(), Rate: f.Rate, BeganNS: f.Began.UnixNano(), UntilNS: f.Until.UnixNano(),
 		Seen: f.Seen, Hit: f.Hit,
@@ -124,7 +124,7 @@ func faultWarnings(in environment, since time.Time) []string {
 	var list []string
 	for _, f := range env.Faults(since) {
 		c, text := faultOf(f), fmt.Sprintf("fault %s on %s: %s", f.ID, f.Edge(), f.What())
-		if f.Kind != localenv.FaultRefuse && f.Kind != localenv.FaultDrop {
+		if f.ByRelay() {
 			text += fmt.Sprintf("; it met %d of %d requests", f.Hit, f.Seen)
 		}
 		if c.Note != "" {

@@ -21,6 +21,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/devloop-io/devloop/fault"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -37,24 +38,22 @@ type faults struct {
 	mu    sync.Mutex
 	next  int
 	there map[string]*activeFault
-	ended []Fault
+	ended []fault.Fault
 	ready bool // the switch forwards
 }
 
 type activeFault struct {
-	Fault
+	fault.Fault
 	from, to *unit
-	relay    *relay // nil where the kernel does it alone
+	relay    *fault.Relay // nil where the kernel does it alone
 	timer    *time.Timer
 }
 
 // now is the fault with its counts.
-func (a *activeFault) now() Fault {
+func (a *activeFault) now() fault.Fault {
 	f := a.Fault
 	if r := a.relay; r != nil {
-		r.mu.Lock()
-		f.Seen, f.Hit, f.Unfit = r.seen, r.hit, r.unfit
-		r.mu.Unlock()
+		f.Seen, f.Hit, f.Unfit = r.Counts()
 	}
 	return f
 }
@@ -69,30 +68,30 @@ func (e *Env) FaultSource() netip.Addr {
 
 // SetFault begins a fault, which ends by itself after a time. Open connections of its client to that port are ended, so that
 // pooled ones do not go around it; those of drop end with it.
-func (e *Env) SetFault(ctx context.Context, f Fault, port string, lasts time.Duration) (Fault, error) {
-	if err := f.check(lasts); err != nil {
-		return Fault{}, err
+func (e *Env) SetFault(ctx context.Context, f fault.Fault, port string, lasts time.Duration) (fault.Fault, error) {
+	if err := f.Check(lasts); err != nil {
+		return fault.Fault{}, err
 	}
 	if e.mode != ModeNetNS {
-		return Fault{}, fmt.Errorf("faults need a network namespace for each service, and here they share one loopback: %s", e.why)
+		return fault.Fault{}, fmt.Errorf("faults need a network namespace for each service, and here they share one loopback: %s", e.why)
 	}
 	from, to, err := e.edge(&f, port)
 	if err != nil {
-		return Fault{}, err
+		return fault.Fault{}, err
 	}
 	for _, u := range []*unit{from, to} {
 		if err := u.awaitWire(ctx); err != nil {
-			return Fault{}, err
+			return fault.Fault{}, err
 		}
 	}
 	e.faults.mu.Lock()
 	defer e.faults.mu.Unlock()
 	if e.isDown() {
-		return Fault{}, errDown
+		return fault.Fault{}, errDown
 	}
 	for _, other := range e.faults.there {
 		if other.from == from && other.to == to && other.Port == f.Port {
-			return Fault{}, fmt.Errorf("%s has fault %s (%s) already; clear it first", f.Edge(), other.ID, other.What())
+			return fault.Fault{}, fmt.Errorf("%s has fault %s (%s) already; clear it first", f.Edge(), other.ID, other.What())
 		}
 	}
 	e.faults.next++
@@ -100,7 +99,7 @@ func (e *Env) SetFault(ctx context.Context, f Fault, port string, lasts time.Dur
 	f.Until = f.Began.Add(lasts)
 	a := &activeFault{Fault: f, from: from, to: to}
 	if err := e.putFault(a); err != nil {
-		return Fault{}, errors.Join(fmt.Errorf("set fault on %s: %w", f.Edge(), err), e.takeFault(a))
+		return fault.Fault{}, errors.Join(fmt.Errorf("set fault on %s: %w", f.Edge(), err), e.takeFault(a))
 	}
 	a.timer = time.AfterFunc(lasts, func() {
 		if _, err := e.ClearFault(f.ID); err != nil {
@@ -111,7 +110,7 @@ func (e *Env) SetFault(ctx context.Context, f Fault, port string, lasts time.Dur
 }
 
 // edge finds both ends by their names, and the port by name or number.
-func (e *Env) edge(f *Fault, port string) (from, to *unit, err error) {
+func (e *Env) edge(f *fault.Fault, port string) (from, to *unit, err error) {
 	names := strings.Join(e.order, ", ")
 	if from = e.units[f.From]; from == nil {
 		return nil, nil, fmt.Errorf("no service is called %q; there are %s", f.From, names)
@@ -143,7 +142,7 @@ func (e *Env) edge(f *Fault, port string) (from, to *unit, err error) {
 
 // putFault puts one fault in place. The caller holds the lock.
 func (e *Env) putFault(a *activeFault) error {
-	if a.Kind != FaultDrop && a.Kind != FaultRefuse {
+	if a.Kind != fault.Drop && a.Kind != fault.Refuse {
 		if err := e.switchForwards(); err != nil {
 			return err
 		}
@@ -160,7 +159,7 @@ func (e *Env) putFault(a *activeFault) error {
 			return err
 		}
 	}
-	if a.Kind != FaultDrop {
+	if a.Kind != fault.Drop {
 		e.endConnections(a)
 	}
 	return nil
@@ -179,7 +178,7 @@ func (e *Env) relayFault(a *activeFault) error {
 	}
 	to := netip.AddrPortFrom(a.to.ip, uint16(a.Port)).String()
 	dialer := net.Dialer{Timeout: time.Second, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(here, 0))}
-	a.relay = newRelay(a.Fault, listen, func() (c net.Conn, err error) {
+	a.relay = fault.NewRelay(a.Fault, listen, func() (c net.Conn, err error) {
 		err = e.launcher.in(e.net.ns, func() (err error) {
 			c, err = dialer.Dial("tcp4", to)
 			return err
@@ -273,10 +272,10 @@ func (e *Env) endConnections(a *activeFault) {
 }
 
 // Faults are those that are there, and those that ended since a time, in the order in which they began.
-func (e *Env) Faults(since time.Time) []Fault {
+func (e *Env) Faults(since time.Time) []fault.Fault {
 	e.faults.mu.Lock()
 	defer e.faults.mu.Unlock()
-	var list []Fault
+	var list []fault.Fault
 	for _, f := range e.faults.ended {
 		if !f.Ended.Before(since) {
 			list = append(list, f)
@@ -285,12 +284,12 @@ func (e *Env) Faults(since time.Time) []Fault {
 	for _, a := range e.faults.there {
 		list = append(list, a.now())
 	}
-	slices.SortFunc(list, func(a, b Fault) int { return a.Began.Compare(b.Began) })
+	slices.SortFunc(list, func(a, b fault.Fault) int { return a.Began.Compare(b.Began) })
 	return list
 }
 
 // ClearFault ends a fault, or all of them when no ID is given, and asks the kernel whether anything of them is left.
-func (e *Env) ClearFault(id string) ([]Fault, error) {
+func (e *Env) ClearFault(id string) ([]fault.Fault, error) {
 	e.faults.mu.Lock()
 	defer e.faults.mu.Unlock()
 	if id != "" && e.faults.there[id] == nil {
@@ -301,7 +300,7 @@ func (e *Env) ClearFault(id string) ([]Fault, error) {
 		}
 		return nil, fmt.Errorf("there is no fault %q", id)
 	}
-	var cleared []Fault
+	var cleared []fault.Fault
 	var errs []error
 	for _, a := range slices.Collect(maps.Values(e.faults.there)) {
 		if id != "" && a.ID != id {
@@ -313,8 +312,8 @@ func (e *Env) ClearFault(id string) ([]Fault, error) {
 		cleared = append(cleared, f)
 		e.faults.ended = append(e.faults.ended, f)
 	}
-	e.faults.ended = e.faults.ended[max(0, len(e.faults.ended)-keepEnded):]
-	slices.SortFunc(cleared, func(a, b Fault) int { return a.Began.Compare(b.Began) })
+	e.faults.ended = e.faults.ended[max(0, len(e.faults.ended)-fault.KeepEnded):]
+	slices.SortFunc(cleared, func(a, b fault.Fault) int { return a.Began.Compare(b.Began) })
 	return cleared, errors.Join(errs...)
 }
 
@@ -327,9 +326,9 @@ func (e *Env) takeFault(a *activeFault) error {
 	err := e.writeTables(a.from, a.to)
 	if a.relay != nil {
 		err = errors.Join(err, e.detour(a, false))
-		a.relay.close()
+		a.relay.Close()
 	}
-	if a.Kind == FaultDrop { // what waits for a packet again would bring its calls into later windows
+	if a.Kind == fault.Drop { // what waits for a packet again would bring its calls into later windows
 		e.endConnections(a)
 	}
 	if err != nil {
@@ -349,9 +348,9 @@ func (e *Env) writeTables(also ...*unit) error {
 		switch {
 		case a.relay != nil:
 			rules[e.net.ns] = append(rules[e.net.ns], redirect(a, e.net.addr(relayByte)))
-		case a.Kind == FaultRefuse:
+		case a.Kind == fault.Refuse:
 			rules[a.to.ns] = append(rules[a.to.ns], refuse(a))
-		case a.Kind == FaultDrop:
+		case a.Kind == fault.Drop:
 			rules[a.to.ns] = append(rules[a.to.ns], loses(a, a.from.ip, a.to.ip, 2))
 			rules[a.from.ns] = append(rules[a.from.ns], loses(a, a.to.ip, a.from.ip, 0))
 		}
@@ -417,11 +416,10 @@ func writeTable(ns *os.File, rules []faultRule) error {
 // redirect sends new connections of the edge to the relay.
 func redirect(a *activeFault, here netip.Addr) faultRule {
 	ip := here.As4()
-	number := netip.MustParseAddrPort(a.relay.listen.Addr().String()).Port()
 	exprs := append(between(a.from.ip, a.to.ip, 2, a.Port), opening()...)
 	return faultRule{nftables.ChainHookPrerouting, true, append(exprs,
 		&expr.Immediate{Register: 1, Data: ip[:]},
-		&expr.Immediate{Register: 2, Data: binaryutil.BigEndian.PutUint16(number)},
+		&expr.Immediate{Register: 2, Data: binaryutil.BigEndian.PutUint16(uint16(a.relay.Port()))},
 		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1, RegProtoMin: 2},
 	)}
 }

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/devloop-io/devloop/fault"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -110,12 +111,12 @@ func (c *Cmd) PID() int { return 0 }
 func (e *Env) FaultSource() netip.Addr { return netip.Addr{} }
 
 // SetFault is not supported here.
-func (e *Env) SetFault(ctx context.Context, f Fault, port string, lasts time.Duration) (Fault, error) {
-	return Fault{}, errOS
+func (e *Env) SetFault(ctx context.Context, f fault.Fault, port string, lasts time.Duration) (fault.Fault, error) {
+	return fault.Fault{}, errOS
 }
 
 // Faults of no environment.
-func (e *Env) Faults(since time.Time) []Fault { return nil }
+func (e *Env) Faults(since time.Time) []fault.Fault { return nil }
 
 // ClearFault has nothing to end.
-func (e *Env) ClearFault(id string) ([]Fault, error) { return nil, errOS }
+func (e *Env) ClearFault(id string) ([]fault.Fault, error) { return nil, errOS }

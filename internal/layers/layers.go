@@ -37,7 +37,7 @@ type Rule struct {
 // storey that their rules say.
 var storeys = [][]string{
 	{"traffic/..."},
-	{"filter/...", "capture/...", "dissect/..."},
+	{"filter/...", "capture/...", "dissect/...", "fault/..."},
 	{"store/..."},
 	{"assertions/...", "query/...", "kindenv/...", "localenv/..."},
 	{"devloop/..."},
@@ -57,7 +57,7 @@ func Rules() []Rule {
 			Reason: "a file from anywhere must dissect to the same calls as a live capture, on any platform"},
 		{Name: "faces do not know each other", From: []string{"mcp/...", "lsp/...", "dashboard/..."}, Forbid: []string{"mcp/...", "lsp/...", "dashboard/..."}, Allow: []string{"lsp/routes"},
 			Reason: "each translates one protocol to the daemon's API; what two of them need belongs below"},
-		{Name: "only capture loads eBPF", From: []string{"..."}, Except: []string{"capture/..."}, Forbid: []string{"github.com/cilium/ebpf/..."},
+		{Name: "only capture and fault load eBPF", From: []string{"..."}, Except: []string{"capture/...", "fault/detour"}, Forbid: []string{"github.com/cilium/ebpf/..."},
 			Reason: "kernel features, rights and fallbacks are handled and explained in one place"},
 		{Name: "only devloop/watch watches files", From: []string{"..."}, Except: []string{"devloop/watch"}, Forbid: []string{"github.com/fsnotify/fsnotify/..."},
 			Reason: "inotify instances are few per user, and overflows and races are easy to get wrong twice"},
@@ -72,7 +72,7 @@ func Rules() []Rule {
 		{Name: "only the agent's program is a node's agent", From: []string{"..."}, Except: []string{"cmd/devloop-agent", "internal/nodeagent/..."}, Forbid: []string{"internal/nodeagent/..."},
 			Allow:  []string{"internal/nodeagent/proxy"}, // the proxy on the developer's machine is the same one
 			Reason: "capture/agent is how everybody else speaks to it; what runs on nodes is not linked into the daemon"},
-		{Name: "the agent's server knows capture only", From: []string{"internal/nodeagent/..."}, Deep: true, Forbid: slices.Concat(storeys[1:]...), Allow: []string{"capture/..."},
+		{Name: "the agent's server knows capture and faults only", From: []string{"internal/nodeagent/..."}, Deep: true, Forbid: slices.Concat(storeys[1:]...), Allow: []string{"capture/...", "fault/..."},
 			Reason: "it names pods by number and judges nothing: names, rules about rows and verdicts are the daemon's"},
 		{Name: "packages do not read the example", From: []string{"..."}, Except: []string{"examples/..."}, Forbid: []string{"examples/..."},
 			Reason: "the shop is a system under test like any other"},

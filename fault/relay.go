@@ -1,4 +1,4 @@
-package localenv
+package fault
 
 import (
 	"bufio"
@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// relay passes on what a client and a server say to each other, and damages it. A turn is what the client says after
+// Relay passes on what a client and a server say to each other, and damages it. A turn is what the client says after
 // the server spoke, or first: in protocols of requests and answers, a request.
-type relay struct {
+type Relay struct {
 	fault  Fault
 	listen net.Listener
 	dial   func() (net.Conn, error)
@@ -32,14 +32,26 @@ type relay struct {
 	busy  sync.WaitGroup
 }
 
-func newRelay(f Fault, listen net.Listener, dial func() (net.Conn, error)) *relay {
-	r := &relay{fault: f, listen: listen, dial: dial, over: make(chan struct{}), conns: map[net.Conn]bool{}, dice: rand.New(rand.NewPCG(f.Seed, 0))}
+// NewRelay begins to pass on what comes in at a listener. dial opens a connection to the server.
+func NewRelay(f Fault, listen net.Listener, dial func() (net.Conn, error)) *Relay {
+	r := &Relay{fault: f, listen: listen, dial: dial, over: make(chan struct{}), conns: map[net.Conn]bool{}, dice: rand.New(rand.NewPCG(f.Seed, 0))}
 	r.busy.Go(r.accept)
 	return r
 }
 
-// close ends the fault: every connection that goes through it is closed.
-func (r *relay) close() {
+// Port is where the relay listens.
+func (r *Relay) Port() int { return r.listen.Addr().(*net.TCPAddr).Port }
+
+// Counts are the requests or connections that the fault could have met, those that it met, and the connections of a protocol in
+// which it cannot be said.
+func (r *Relay) Counts() (seen, hit, unfit int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.seen, r.hit, r.unfit
+}
+
+// Close ends the fault: every connection that goes through it is closed.
+func (r *Relay) Close() {
 	r.mu.Lock()
 	r.ended = true
 	close(r.over)
@@ -51,7 +63,7 @@ func (r *relay) close() {
 	r.busy.Wait()
 }
 
-func (r *relay) accept() {
+func (r *Relay) accept() {
 	for {
 		client, err := r.listen.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -70,7 +82,7 @@ func (r *relay) accept() {
 }
 
 // hold keeps a connection until it is let go, and refuses it when the fault is over.
-func (r *relay) hold(c net.Conn) bool {
+func (r *Relay) hold(c net.Conn) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ended {
@@ -81,7 +93,7 @@ func (r *relay) hold(c net.Conn) bool {
 	return true
 }
 
-func (r *relay) letGo(c net.Conn) {
+func (r *Relay) letGo(c net.Conn) {
 	c.Close()
 	r.mu.Lock()
 	delete(r.conns, c)
@@ -89,7 +101,7 @@ func (r *relay) letGo(c net.Conn) {
 }
 
 // meets throws the dice for one turn.
-func (r *relay) meets() bool {
+func (r *Relay) meets() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.seen++
@@ -100,13 +112,13 @@ func (r *relay) meets() bool {
 	return true
 }
 
-func (r *relay) cannot() {
+func (r *Relay) cannot() {
 	r.mu.Lock()
 	r.unfit++
 	r.mu.Unlock()
 }
 
-func (r *relay) serve(client net.Conn) {
+func (r *Relay) serve(client net.Conn) {
 	if !r.hold(client) {
 		return
 	}
@@ -120,7 +132,7 @@ func (r *relay) serve(client net.Conn) {
 		return
 	}
 	defer r.letGo(server)
-	if r.fault.Kind == FaultStatus {
+	if r.fault.Kind == Status {
 		r.requests(client, server)
 		return
 	}
@@ -136,7 +148,7 @@ func reset(c net.Conn) {
 }
 
 // turns passes on bytes of any protocol.
-func (r *relay) turns(client, server net.Conn) {
+func (r *Relay) turns(client, server net.Conn) {
 	var spoke, cut, silent atomic.Bool // the server spoke since the last turn; its next answer is cut; nothing is said any more
 	spoke.Store(true)
 	var both sync.WaitGroup
@@ -149,19 +161,19 @@ func (r *relay) turns(client, server net.Conn) {
 				return b, true
 			}
 			switch r.fault.Kind {
-			case FaultLatency:
+			case Latency:
 				select {
 				case <-time.After(r.fault.Delay):
 				case <-r.over:
 				}
-			case FaultReset:
+			case Reset:
 				reset(client)
 				server.Close()
 				return nil, false
-			case FaultStall:
+			case Stall:
 				silent.Store(true)
 				return nil, true
-			case FaultTruncate:
+			case Truncate:
 				cut.Store(true)
 			}
 			return b, true
@@ -284,7 +296,7 @@ func (w *wiretap) speaksHTTP1() bool {
 }
 
 // requests passes on HTTP/1, and answers some requests itself.
-func (r *relay) requests(client, server net.Conn) {
+func (r *Relay) requests(client, server net.Conn) {
 	asked, answered := newWiretap(client), newWiretap(server)
 	if !asked.speaksHTTP1() {
 		r.cannot()
@@ -343,7 +355,7 @@ func (w *wiretap) response(to io.Writer, req *http.Request) (*http.Response, err
 }
 
 // answer says the fault's status. It returns whether the connection can be used further.
-func (r *relay) answer(client net.Conn, req *http.Request) bool {
+func (r *Relay) answer(client net.Conn, req *http.Request) bool {
 	keep := !req.Close && req.Header.Get("Expect") == ""
 	if keep {
 		n, err := io.Copy(io.Discard, io.LimitReader(req.Body, maxHead/2))
@@ -369,7 +381,7 @@ func (r *relay) answer(client net.Conn, req *http.Request) bool {
 }
 
 // untouched passes on everything as it is, beginning with what was read already.
-func (r *relay) untouched(asked, answered *wiretap) {
+func (r *Relay) untouched(asked, answered *wiretap) {
 	client, server := asked.from, answered.from
 	if _, err := server.Write(asked.raw); err != nil {
 		return

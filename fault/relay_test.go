@@ -1,4 +1,4 @@
-package localenv
+package fault
 
 import (
 	"bytes"
@@ -12,13 +12,13 @@ import (
 )
 
 // relayed begins a fault in front of a server, without any namespace.
-func relayed(t *testing.T, f Fault, to string) (r *relay, addr string) {
+func relayed(t *testing.T, f Fault, to string) (r *Relay, addr string) {
 	t.Helper()
 	listen, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r = newRelay(f, listen, func() (net.Conn, error) { return net.Dial("tcp", to) })
+	r = NewRelay(f, listen, func() (net.Conn, error) { return net.Dial("tcp", to) })
 	return r, listen.Addr().String()
 }
 
@@ -32,8 +32,8 @@ func TestRelaySeed(t *testing.T) {
 	}))
 	defer server.Close()
 	met := func(seed uint64) string {
-		r, addr := relayed(t, Fault{ID: "f1", Kind: FaultStatus, Status: 418, Rate: 0.5, Seed: seed}, server.Listener.Addr().String())
-		defer r.close()
+		r, addr := relayed(t, Fault{ID: "f1", Kind: Status, Status: 418, Rate: 0.5, Seed: seed}, server.Listener.Addr().String())
+		defer r.Close()
 		client := &http.Client{Transport: &http.Transport{}}
 		defer client.CloseIdleConnections()
 		var b strings.Builder
@@ -83,7 +83,7 @@ func TestRelayOtherProtocols(t *testing.T) {
 		}
 	}()
 	for _, first := range []string{"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x16\x03\x01\x00\x05hello", "*1\r\n$4\r\nPING\r\n"} {
-		r, addr := relayed(t, Fault{Kind: FaultStatus, Status: 503, Rate: 1}, echo.Addr().String())
+		r, addr := relayed(t, Fault{Kind: Status, Status: 503, Rate: 1}, echo.Addr().String())
 		c, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
@@ -95,7 +95,7 @@ func TestRelayOtherProtocols(t *testing.T) {
 			t.Errorf("%q: got %q, %v, unfit %d", first, got, err, r.unfit)
 		}
 		c.Close()
-		r.close()
+		r.Close()
 	}
 }
 
