@@ -1,5 +1,5 @@
-/* The few kernel types that the tap reads, cut from a kernel's BTF (`bpftool btf dump file /sys/kernel/btf/vmlinux
- * format c`). struct __sk_buff and struct bpf_sock are stable user API (include/uapi/linux/bpf.h); struct sock is only
+/* The few kernel types that our programs read, cut from a kernel's BTF (`bpftool btf dump file /sys/kernel/btf/vmlinux
+ * format c`). struct __sk_buff, struct bpf_sock and struct bpf_sock_addr are stable user API (include/uapi/linux/bpf.h); struct sock is only
  * passed on by pointer. */
 #ifndef VMLINUX_H
 #define VMLINUX_H
@@ -93,6 +93,22 @@ struct __sk_buff {
 		__u64 : 64;
 	} __attribute__((aligned(8)));
 	__u32 gso_size;
+};
+
+struct bpf_sock_addr {
+	__u32 user_family;
+	__u32 user_ip4;
+	__u32 user_ip6[4];
+	__u32 user_port;
+	__u32 family;
+	__u32 type;
+	__u32 protocol;
+	__u32 msg_src_ip4;
+	__u32 msg_src_ip6[4];
+	union {
+		struct bpf_sock *sk;
+		__u64 : 64;
+	} __attribute__((aligned(8)));
 };
 
 struct sock;
