@@ -12,7 +12,7 @@ STATICCHECK := v0.8.2
 TAGS    := kustomize_disable_go_plugin_support
 export CGO_ENABLED ?= 0
 
-.PHONY: help build binary agent devloop devloop-once rights test lint generate bench bench-kind nightly eval truth clean
+.PHONY: help build binary agent devloop devloop-once rights test lint generate bench bench-kind nightly eval truth extension clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,5 +86,12 @@ eval: ## how often the statistics behind verdicts are wrong, into docs/statistic
 truth: ## our dissection against tshark's, on the captures of DEVLOOP_PCAPS and on 10,000 calls of each protocol
 	scripts/truth.sh
 
+# For this machine, or for GOOS and GOARCH: the program goes into the package.
+extension: agent ## extension/dist/devloop.vsix: VS Code and Cursor, with the program in it
+	@cmp -s extension/package-lock.json extension/node_modules/installed || { \
+		npm --prefix extension ci --ignore-scripts --no-audit --no-fund --loglevel error && cp extension/package-lock.json extension/node_modules/installed; }
+	go build -trimpath -ldflags '-s -w' -tags embedagent,$(TAGS) -o extension/bin/ ./cmd/devloop
+	os=$$(go env GOOS | sed s/windows/win32/); arch=$$(go env GOARCH | sed s/amd64/x64/); npm --prefix extension run --silent package -- --target $$os-$$arch
+
 clean: ## remove what build made
-	rm -rf bin $(EMBEDDED)
+	rm -rf bin $(EMBEDDED) extension/bin extension/dist

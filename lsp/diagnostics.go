@@ -15,6 +15,12 @@ import (
 
 const source = "devloop"
 
+// tooLarge is what is said of a document beyond maxDocument.
+var (
+	tooLarge    = fmt.Sprintf("the file is larger than %d MiB and is not read", maxDocument>>20)
+	errTooLarge = errors.New(tooLarge)
+)
+
 // kind is what a document is to us.
 type kind int
 
@@ -41,7 +47,7 @@ func kindOf(path string) kind {
 func (s *server) diagnose(d *document) []Diagnostic {
 	all := []Diagnostic{}
 	if len(d.text) > maxDocument {
-		return append(all, Diagnostic{Severity: SeverityWarning, Source: source, Message: fmt.Sprintf("the file is larger than %d MiB and is not read", maxDocument>>20)})
+		return append(all, Diagnostic{Severity: SeverityWarning, Source: source, Message: tooLarge})
 	}
 	switch kindOf(d.path) {
 	case checkFile:

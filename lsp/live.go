@@ -16,6 +16,7 @@ type facts struct {
 	connected bool
 	status    *control.Status
 	iteration *traffic.Iteration // the newest that was judged
+	running   *traffic.Iteration // the one that runs, as its newest event has it
 	endpoints []query.Stats      // of its traffic
 	since     time.Time          // when they were asked for
 }
@@ -29,6 +30,7 @@ const (
 type live struct {
 	connect func(context.Context) (*control.Client, error)
 	changed func() // called after every change, from one goroutine
+	moved   func() // called when an iteration begins a phase; may be nil
 
 	mu     sync.Mutex
 	facts  facts
@@ -64,7 +66,7 @@ func (l *live) watch(ctx context.Context) {
 			l.follow(ctx, c)
 			if ctx.Err() == nil {
 				last := l.get()
-				last.connected = false
+				last.connected, last.running = false, nil
 				l.set(nil, last) // what was seen stays seen, and is old now
 			}
 		}
@@ -89,7 +91,11 @@ func (l *live) follow(ctx context.Context, c *control.Client) {
 	go func() {
 		defer close(ended)
 		_ = c.Events(ctx, func(e control.Event) {
-			if e.Iteration == nil || e.Iteration.State == "running" {
+			if e.Iteration == nil {
+				return
+			}
+			if e.Iteration.State == "running" {
+				l.phase(e.Iteration)
 				return
 			}
 			select {
@@ -111,6 +117,17 @@ func (l *live) follow(ctx context.Context, c *control.Client) {
 			}
 			l.set(c, f)
 		}
+	}
+}
+
+// phase notes how far the running iteration is.
+func (l *live) phase(it *traffic.Iteration) {
+	l.mu.Lock()
+	same := l.facts.running != nil && l.facts.running.ID == it.ID && l.facts.running.Phase == it.Phase
+	l.facts.running = it
+	l.mu.Unlock()
+	if !same && l.moved != nil {
+		l.moved()
 	}
 }
 

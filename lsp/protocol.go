@@ -62,7 +62,10 @@ type InitializeParams struct {
 				CompletionItem struct{ SnippetSupport bool } `json:"completionItem"`
 			} `json:"completion"`
 		} `json:"textDocument"`
-		Window struct{ WorkDoneProgress bool } `json:"window"`
+		Window       struct{ WorkDoneProgress bool } `json:"window"`
+		Experimental struct {
+			Devloop bool `json:"devloop"` // our extension: see state.go
+		} `json:"experimental"`
 	} `json:"capabilities"`
 }
 

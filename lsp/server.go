@@ -35,7 +35,7 @@ func Serve(ctx context.Context, o Options, in io.Reader, out io.WriteCloser) err
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := &server{o: o, docs: map[string]*document{}, ctx: ctx, end: cancel}
-	s.live = &live{changed: s.refresh, connect: func(ctx context.Context) (*control.Client, error) { return o.Connect(ctx, s.root()) }}
+	s.live = &live{changed: s.refresh, moved: s.tell, connect: func(ctx context.Context) (*control.Client, error) { return o.Connect(ctx, s.root()) }}
 	s.rpc = jrpc2.NewServer(s.methods(), &jrpc2.ServerOptions{
 		AllowPush: true, Concurrency: 8, DisableBuiltin: true, NewContext: func() context.Context { return ctx },
 	})
@@ -99,6 +99,7 @@ func (s *server) methods() handler.Map {
 		"textDocument/inlayHint":              handler.New(s.inlayHints),
 		"textDocument/codeAction":             handler.New(s.codeActions),
 		"workspace/executeCommand":            handler.New(s.execute),
+		"devloop/checks":                      handler.New(s.checks),
 		"workspace/didChangeWatchedFiles":     handler.New(func(context.Context, json.RawMessage) error { s.refresh(); return nil }),
 		"workspace/didChangeConfiguration":    handler.New(func(context.Context, json.RawMessage) error { return nil }),
 		"workspace/didChangeWorkspaceFolders": handler.New(func(context.Context, json.RawMessage) error { return nil }),
@@ -145,6 +146,10 @@ func (s *server) initialize(_ context.Context, p InitializeParams) (any, error) 
 	}
 	s.pulls = p.Capabilities.TextDocument.Diagnostic != nil
 	s.mu.Unlock()
+	commands := []string{commandRun, commandEvidence}
+	if p.Capabilities.Experimental.Devloop {
+		commands = []string{} // it has commands of these names
+	}
 	return map[string]any{
 		"serverInfo": map[string]string{"name": "devloop", "version": s.o.Version},
 		"capabilities": map[string]any{
@@ -159,13 +164,14 @@ func (s *server) initialize(_ context.Context, p InitializeParams) (any, error) 
 			"inlayHintProvider":          true,
 			"codeActionProvider":         map[string]any{"codeActionKinds": []string{"quickfix"}},
 			"diagnosticProvider":         map[string]any{"identifier": "devloop", "interFileDependencies": true, "workspaceDiagnostics": false},
-			"executeCommandProvider":     map[string]any{"commands": []string{commandRun, commandEvidence}, "workDoneProgress": true},
+			"executeCommandProvider":     map[string]any{"commands": commands, "workDoneProgress": true},
 		},
 	}, nil
 }
 
 // initialized begins to follow the daemon: from now on the client takes what it did not ask for.
 func (s *server) initialized(context.Context, json.RawMessage) error {
+	s.tell()
 	if s.o.Connect != nil {
 		s.work.Go(func() { s.live.watch(s.ctx) })
 	}
@@ -270,6 +276,7 @@ func (s *server) publish(d *document) {
 
 // refresh tells the client that what it shows of the wire is old.
 func (s *server) refresh() {
+	s.tell()
 	s.mu.Lock()
 	var docs []*document
 	for _, d := range s.docs {

@@ -31,6 +31,9 @@ need npm npm
 need openssl openssl
 need python3 python3
 need neovim nvim # an editor that the tests run
+need chromium chromium # that the tests drive: the VS Code workbench, and the dashboard
+need ripgrep rg # which that workbench searches with
+need build-essential g++ # for its native modules
 need git git
 need make make
 # `make generate`: the compiler whose eBPF objects are committed. Newer releases lack it and do without.
@@ -56,7 +59,18 @@ install_clients() {
 		echo "setup: they could not be installed: tests that need them are skipped" >&2
 	fi
 }
-if [ "${1:-}" != --check ]; then trap install_clients EXIT; fi
+# A VS Code workbench in a browser, and what builds our extension for it. The tests skip where they are not.
+install_editor() {
+	if ! command -v npm >/dev/null 2>&1; then return; fi
+	if ! "$here/workbench/install.sh" >&2; then echo "setup: the workbench could not be installed: tests that need it are skipped" >&2; fi
+	local extension=$here/../extension
+	if cmp -s "$extension/package-lock.json" "$extension/node_modules/installed"; then return; fi
+	if npm --prefix "$extension" ci --ignore-scripts --no-audit --no-fund --loglevel error >&2; then
+		cp "$extension/package-lock.json" "$extension/node_modules/installed"
+	fi
+}
+install_npm() { install_clients; install_editor; }
+if [ "${1:-}" != --check ]; then trap install_npm EXIT; fi
 
 if [ ${#missing[@]} -eq 0 ] && [ ${#optional[@]} -eq 0 ]; then exit 0; fi
 if [ "${1:-}" = --check ] || [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
@@ -78,7 +92,7 @@ echo "setup: installing ${missing[*]}" >&2
 # A server that its package starts would be in the way of the tests' own ones, so none is started.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
-	trap 'rm -f "$policy"; install_clients' EXIT
+	trap 'rm -f "$policy"; install_npm' EXIT
 	printf '#!/bin/sh\nexit 101\n' >"$policy"
 	chmod +x "$policy"
 fi
