@@ -22,6 +22,9 @@ type Options struct {
 	Secrets *tls.Secrets
 	// OnCall is called as each call completes; the call belongs to the callee afterwards.
 	OnCall func(*traffic.Call)
+	// Returned makes calls lent: it is asked after each OnCall how many of them, the oldest first, are not used any more, nor anything that
+	// they refer to. Their memory is used again. It may be nil.
+	Returned func() int
 	// OnConnection is called once per window for every connection that was active in it.
 	OnConnection func(*traffic.Connection)
 	// Types describes the messages of gRPC methods. Without it they are shown by the numbers of their fields.
@@ -70,6 +73,7 @@ type Dissector struct {
 
 	host   host
 	memory protocol.Memory
+	lent   []*traffic.Call // in the order of OnCall
 	mark   [1]protocol.Mark
 	view   protocol.View
 }
@@ -79,6 +83,9 @@ func New(o Options) *Dissector {
 	o.setDefaults()
 	d := &Dissector{o: o, conns: map[connKey]*connection{}, fragments: map[fragmentKey]*partial{}}
 	d.host.d = d
+	if o.Returned != nil {
+		d.memory.Lends()
+	}
 	d.resetAccount()
 	return d
 }

@@ -139,8 +139,19 @@ func normalise(call *traffic.Call) {
 }
 
 func (d *Dissector) out(call *traffic.Call) {
-	if d.o.OnCall != nil {
-		d.o.OnCall(call)
+	if d.o.OnCall == nil {
+		return
+	}
+	d.o.OnCall(call)
+	if d.o.Returned == nil {
+		return
+	}
+	d.lent = append(d.lent, call)
+	if n := min(d.o.Returned(), len(d.lent)); n > 0 {
+		for _, c := range d.lent[:n] {
+			d.memory.Return(c)
+		}
+		d.lent = d.lent[:copy(d.lent, d.lent[n:])]
 	}
 }
 

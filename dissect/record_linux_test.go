@@ -157,7 +157,7 @@ func dissectAlone(file string) error {
 	copies, _ := strconv.Atoi(os.Getenv(copiesVariable))
 	r := repeated{file: file, left: max(1, copies)}
 	calls := 0
-	_, err := dissect.Run(context.Background(), r.next, r.iface, dissect.Options{OnCall: func(*traffic.Call) { calls++ }})
+	_, err := dissect.Run(context.Background(), r.next, r.iface, dissect.Options{OnCall: func(*traffic.Call) { calls++ }, Returned: func() int { return 1 }})
 	if err == nil && calls == 0 {
 		err = errors.New("no calls")
 	}

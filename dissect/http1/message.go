@@ -33,13 +33,12 @@ func (p *Parser) request(h protocol.Host, s *half, head []byte, first, last prot
 		p.drop(1)
 	}
 	p.forsake(h, first) // who asks again has had the answer
-	text := h.Memory().Text(head)
-	method, target, version, words := requestLine(cutEnd(text[:p.ends[0]]))
-	var f fields
-	f.read(h.Memory(), text, p.ends)
-
 	x := p.add(h)
 	c, web := x.Call, x.Call.HTTP
+	text := x.of(h).Text(head)
+	method, target, version, words := requestLine(cutEnd(text[:p.ends[0]]))
+	var f fields
+	f.read(x.of(h), text, p.ends)
 	x.Request.Add(first)
 	x.Request.Add(last)
 	c.Method = method
@@ -82,12 +81,12 @@ func (p *Parser) request(h protocol.Host, s *half, head []byte, first, last prot
 
 // response reads a response's head.
 func (p *Parser) response(h protocol.Host, s *half, head []byte, first, last protocol.Mark) {
-	text := h.Memory().Text(head)
-	version, status, reason := statusLine(cutEnd(text[:p.ends[0]]))
 	if len(p.Open) > 1 { // of several, whose answer this is cannot be told
 		p.forsake(h, first)
 	}
 	x := p.answering()
+	text := x.of(h).Text(head)
+	version, status, reason := statusLine(cutEnd(text[:p.ends[0]]))
 	if status >= 100 && status < 200 && status != 101 {
 		if x != nil && status == 100 {
 			x.Call.HTTP.Continued = true
@@ -101,7 +100,7 @@ func (p *Parser) response(h protocol.Host, s *half, head []byte, first, last pro
 		x.Call.HTTP.RequestHeaders = []traffic.Header{}
 	}
 	var f fields
-	f.read(h.Memory(), text, p.ends)
+	f.read(x.of(h), text, p.ends)
 	c, web := x.Call, x.Call.HTTP
 	x.Response.Add(first)
 	x.Response.Add(last)

@@ -66,6 +66,16 @@ type exchange struct {
 	ResponseLost      bool
 	Events            Events
 	Messages          *[2]grpc.Messages // of gRPC-Web
+
+	memory *protocol.Memory // of the call; nil from a checkpoint
+}
+
+// of is the memory of an exchange's call; there may be no exchange yet.
+func (x *exchange) of(h protocol.Host) *protocol.Memory {
+	if x == nil || x.memory == nil {
+		return h.Memory()
+	}
+	return x.memory
 }
 
 func (p *Parser) add(h protocol.Host) *exchange {
@@ -76,7 +86,7 @@ func (p *Parser) add(h protocol.Host) *exchange {
 	} else {
 		x = &exchange{}
 	}
-	x.Call = h.Memory().HTTPCall()
+	x.Call, x.memory = h.Memory().Lend()
 	x.Call.Protocol = traffic.ProtoHTTP
 	x.Call.Index = h.NextCall()
 	x.Call.HTTP.KeptAlive = p.Count > 0
@@ -334,7 +344,7 @@ func (p *Parser) body(h protocol.Host, from protocol.Side, b []byte, first, last
 		b = b[:max(0, room)]
 	}
 	if *kept == nil && len(b) > 0 {
-		*kept = h.Memory().Body(max(len(b), int(min(p.Sides[from].Left+int64(len(b)), int64(h.BodyLimit())))))
+		*kept = x.of(h).Body(max(len(b), int(min(p.Sides[from].Left+int64(len(b)), int64(h.BodyLimit())))))
 	}
 	*kept = append(*kept, b...)
 }
@@ -472,7 +482,7 @@ func (p *Parser) drop(n int) {
 		return
 	}
 	for _, x := range p.Open[:n] {
-		x.Call = nil
+		x.Call, x.memory = nil, nil
 		if len(p.free) < 4 {
 			p.free = append(p.free, x)
 		}

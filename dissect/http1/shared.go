@@ -43,6 +43,7 @@ func bequeath(h protocol.Host, x *exchange) {
 	if up := x.Call.HTTP.Upgrade; !ok || !strings.EqualFold(up, "h2c") && !strings.EqualFold(up, "websocket") {
 		return
 	}
+	h.Memory().Forget(x.Call)
 	c, web := *x.Call, *x.Call.HTTP
 	web.RequestHeaders, web.ResponseHeaders = slices.Clone(web.RequestHeaders), slices.Clone(web.ResponseHeaders) // whoever has the call may redact it
 	c.HTTP = &web
