@@ -73,6 +73,7 @@ type Agent struct {
 	log      *slog.Logger
 	groups   *groups // nil without cgroup v2
 	source   source
+	faults   *faults
 	degraded string
 	ring     *ring
 	started  time.Time
@@ -87,6 +88,7 @@ type Agent struct {
 	bytes   atomic.Uint64
 	pending int64 // bytes since the last publish; of the capturing goroutine
 	ifaces  []traffic.Interface
+	room    []byte                 // for a packet of a relay; of the capturing goroutine
 	problem atomic.Pointer[string] // of the ring
 }
 
@@ -105,6 +107,7 @@ func Open(o Options) (*Agent, error) {
 		return nil, fmt.Errorf("start the agent: %w", err)
 	}
 	a.source, a.degraded = openSource(o, a.groups, noGroups, o.Log)
+	a.faults = newFaults(a.groups, o.Log)
 	return a, nil
 }
 
@@ -140,7 +143,7 @@ func (a *Agent) Run(ctx context.Context, l net.Listener) error {
 }
 
 func (a *Agent) close() error {
-	err := a.ring.rotate(a.source.Stats())
+	err := errors.Join(a.faults.endAll(), a.ring.rotate(a.source.Stats()))
 	return errors.Join(err, a.ring.Close(), a.source.Close())
 }
 
@@ -153,6 +156,9 @@ const (
 
 // record writes a packet into the ring.
 func (a *Agent) record(p *traffic.Packet) {
+	if r := a.faults.roles.Load(); r != nil && !r.act(p, &a.room) {
+		return
+	}
 	if p.Interface >= len(a.ifaces) {
 		a.ifaces = a.source.Interfaces()
 	}
@@ -248,6 +254,7 @@ func (a *Agent) tick(ctx context.Context) {
 			if err := a.source.refresh(); err != nil {
 				a.log.Debug("pods cannot be listed", "why", err)
 			}
+			a.faults.refresh()
 		}
 	}
 }

@@ -33,6 +33,11 @@
 // SYS_ADMIN and NET_RAW and the volume hostPath /run/netns at /run/netns, readOnly, with mountPropagation HostToContainer.
 //
 // The namespace needs the Pod Security level privileged, for the capabilities and the hostPath.
+// # Faults
+//
+// PUT /faults says what is to be done to the traffic of some pods (package fault): programs at their cgroups turn connections to relays
+// in the agent's pod, whose own words are not recorded, or lose packets. It takes the tap's capabilities and no more; the
+// programs go with the agent.
 //
 // # What is captured
 //

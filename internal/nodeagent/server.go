@@ -34,6 +34,8 @@ func (a *Agent) handler() http.Handler {
 		"GET /stream":         a.getStream,
 		"GET /targets":        a.getTargets,
 		"PUT /targets":        a.putTargets,
+		"GET /faults":         a.getFaults,
+		"PUT /faults":         a.putFaults,
 		"POST /flush":         a.postFlush,
 		"POST /rotate":        a.postRotate,
 		"POST /snapshot":      a.postSnapshot,
@@ -47,12 +49,12 @@ func (a *Agent) handler() http.Handler {
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		answerError(w, &fault{http.StatusNotFound, "no such thing: " + r.Method + " " + trimmed(r.URL.Path), "the agent answers /health, /version, /segments, /stream, /boundaries, /snapshot, /targets, /flush, /rotate, /stats and /metrics"})
+		answerError(w, &refusal{http.StatusNotFound, "no such thing: " + r.Method + " " + trimmed(r.URL.Path), "the agent answers /health, /version, /segments, /stream, /boundaries, /snapshot, /targets, /faults, /flush, /rotate, /stats and /metrics"})
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !a.allowed(r) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			answerError(w, &fault{http.StatusUnauthorized, "the token is missing or wrong", "send Authorization: Bearer TOKEN, with the token of the agent's Secret"})
+			answerError(w, &refusal{http.StatusUnauthorized, "the token is missing or wrong", "send Authorization: Bearer TOKEN, with the token of the agent's Secret"})
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -71,16 +73,16 @@ func (a *Agent) allowed(r *http.Request) bool {
 	return subtle.ConstantTimeCompare(sum[:], a.tokenSum[:]) == 1 && ok
 }
 
-// fault is an error with its status and hint.
-type fault struct {
+// refusal is an error with its status and hint.
+type refusal struct {
 	status int
 	what   string
 	hint   string
 }
 
-func (f *fault) Error() string { return f.what }
+func (f *refusal) Error() string { return f.what }
 
-func badRequest(what, hint string) error { return &fault{http.StatusBadRequest, what, hint} }
+func badRequest(what, hint string) error { return &refusal{http.StatusBadRequest, what, hint} }
 
 // trimmed keeps what others sent short.
 func trimmed(s string) string {
@@ -91,7 +93,7 @@ func trimmed(s string) string {
 }
 
 func answerError(w http.ResponseWriter, err error) {
-	f := &fault{http.StatusInternalServerError, err.Error(), ""}
+	f := &refusal{http.StatusInternalServerError, err.Error(), ""}
 	errors.As(err, &f)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(f.status)
@@ -180,7 +182,7 @@ func (a *Agent) getSegment(w http.ResponseWriter, r *http.Request) error {
 	}
 	s, ok := a.ring.at(seq)
 	if !ok || s.Seq != seq {
-		return &fault{http.StatusNotFound, fmt.Sprintf("segment %d is not in the ring", seq), "GET /segments lists what is"}
+		return &refusal{http.StatusNotFound, fmt.Sprintf("segment %d is not in the ring", seq), "GET /segments lists what is"}
 	}
 	f, err := a.ring.open(seq)
 	if err != nil {
@@ -277,7 +279,7 @@ func (a *Agent) getStream(w http.ResponseWriter, r *http.Request) error {
 	}
 	if a.streams.Add(1) > int64(a.o.Streams) {
 		a.streams.Add(-1)
-		return &fault{http.StatusServiceUnavailable, fmt.Sprintf("%d streams are open already", a.o.Streams), "close one, or fetch segments"}
+		return &refusal{http.StatusServiceUnavailable, fmt.Sprintf("%d streams are open already", a.o.Streams), "close one, or fetch segments"}
 	}
 	defer a.streams.Add(-1)
 	w.Header().Set("Content-Type", "application/x-pcapng")
