@@ -29,6 +29,9 @@ type Options struct {
 	OnConnection func(*traffic.Connection)
 	// Types describes the messages of gRPC methods. Without it they are shown by the numbers of their fields.
 	Types *protobuf.Types
+	// Quotes also tells the calls in packets that ICMP errors quote and in those that sFlow sampled, which were mostly captured themselves.
+	// CaptureSource marks them.
+	Quotes bool
 
 	Node           string // first part of call IDs; "local" when empty
 	BodyLimit      int    // bytes of each decoded body that are kept; 64 KiB when 0, none when negative
@@ -124,10 +127,16 @@ func (d *Dissector) Packet(p *traffic.Packet, ifc *traffic.Interface) {
 		d.account.Malformed[r.kind]++
 	case r.kind != "":
 		d.account.Ignored[r.kind]++
+		if d.o.Quotes && r.kind == "icmp" {
+			d.quoted(p, &dg)
+		}
 	case dg.proto == protoTCP:
 		d.tcp(p, ifc, &dg)
 	default:
 		d.udp(p, ifc, &dg)
+		if d.o.Quotes {
+			d.sampled(p, &dg)
+		}
 	}
 }
 

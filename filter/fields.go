@@ -174,7 +174,7 @@ func captureSection() section {
 			})),
 		flag(Field{Name: "has_pcap", Doc: "its packets are kept; always true", Example: `has_pcap`}, onRow(func(*Row) bool { return true })),
 		text(Field{Name: "capture_source", JSON: "capture_source", Column: "capture_source",
-			Doc: "tls_keylog where it was read inside of TLS with the secrets of a key log, else empty", Example: `http && capture_source == "tls_keylog"`},
+			Doc: "tls_keylog where it was read inside of TLS with the secrets of a key log; icmp_quote, sflow in packets that others tell of (devloop dissect); else empty", Example: `http && capture_source == "tls_keylog"`},
 			either(func(c *traffic.Call) string { return c.CaptureSource }, func(c *traffic.Connection) string { return c.CaptureSource })),
 		stub("capture_backend", stringType, "capture backend; only Kubeshark's records have it"),
 		stub("capture_source_code", intType, "code of capture_source; only Kubeshark's records have it"),

@@ -230,7 +230,7 @@ func authScheme(h *traffic.HTTP) string {
 func plaintext(r *Row) (bool, bool) {
 	switch {
 	case r.Call != nil:
-		return r.Call.Protocol != traffic.ProtoTLS && r.Call.CaptureSource == "", true
+		return r.Call.Protocol != traffic.ProtoTLS && r.Call.CaptureSource != traffic.SourceTLSKeyLog, true
 	case r.Conn != nil:
 		return r.Conn.L7 != traffic.ProtoTLS && r.Conn.Encrypted == 0 && r.Conn.CaptureSource == "", true
 	}

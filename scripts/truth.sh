@@ -16,7 +16,7 @@ section() { # its title, its file
 	if [ "$2" = 3-tcp ]; then
 		printf '%-44s %6s %6s %8s %8s %8s\n' "scored streams" equal of "" right ""
 	elif [ "$2" != 4-differences ]; then
-		printf '%-44s %6s %6s %8s %8s %8s %7s\n' "" ours tshark raw "no calls" agrees bar
+		printf '%-44s %6s %6s %8s %7s\n' "" ours tshark agrees bar
 	fi
 	sort -u "$dir/$2.txt"
 }

@@ -23,8 +23,12 @@ const (
 	StateHalf       State = "half"       // only the response was seen: the capture joined late or lost the request
 )
 
-// SourceTLSKeyLog is the [Call.CaptureSource] of what was read inside of TLS with the secrets of a key log.
-const SourceTLSKeyLog = "tls_keylog"
+// Values of [Call.CaptureSource].
+const (
+	SourceTLSKeyLog = "tls_keylog" // read inside of TLS with the secrets of a key log
+	SourceICMPQuote = "icmp_quote" // in a packet that an ICMP error is about; no connection of the capture knows of it
+	SourceSFlow     = "sflow"      // in the head of a packet that sFlow sampled; likewise
+)
 
 // Reasons in [Call.Error], after OpenTelemetry's error.type.
 const (
@@ -54,7 +58,7 @@ type Call struct {
 	ResponseStart int64  `json:"response_start_ns"`        // first response byte, 0 without one
 	End           int64  `json:"end_ns"`                   // last response byte, or when the wait ended
 	Point         string `json:"point,omitempty"`          // whose clock edge the times are: client, server, or wire
-	CaptureSource string `json:"capture_source,omitempty"` // tls_keylog where it was read inside of TLS, with logged secrets; then TLS says inside of which
+	CaptureSource string `json:"capture_source,omitempty"` // tls_keylog where it was read inside of TLS, with logged secrets; then TLS says inside of which; icmp_quote, sflow: in packets that others tell of
 
 	State      State  `json:"state"`
 	Error      string `json:"error,omitempty"`      // why there is no whole response

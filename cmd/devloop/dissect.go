@@ -63,6 +63,7 @@ With -o parquet the rows have the columns of a snapshot's tables (docs/files.md)
 			}
 			defer r.progress(rows)()
 			o := store.FileOptions{}
+			o.Dissect.Quotes = true // what Wireshark shows, too; no check sees it
 			if keyLog != "" {
 				if o.KeyLog, err = os.ReadFile(keyLog); err != nil {
 					return &control.Error{What: "read key log: " + err.Error(), Hint: "the file that SSLKEYLOGFILE named", Exit: control.ExitUsage}

@@ -80,12 +80,12 @@ func detectResponse(b []byte) protocol.Verdict {
 	return protocol.No
 }
 
-// detectCut recognises a request line that a gap cuts behind its target.
+// detectCut recognises a request line that a gap cuts, in its target or behind it.
 func detectCut(b []byte) protocol.Verdict {
 	b = skipBlank(b)
 	method, rest, _ := bytes.Cut(b, []byte(" "))
-	target, version, ok := bytes.Cut(rest, []byte(" "))
-	if ok && isKnown(method) && len(target) > 0 && target[0] == '/' && bytes.HasPrefix([]byte("HTTP/1.1\r"), version) {
+	target, version, _ := bytes.Cut(rest, []byte(" "))
+	if isKnown(method) && len(target) > 0 && target[0] == '/' && bytes.HasPrefix([]byte("HTTP/1.1\r"), version) {
 		return protocol.FromClient
 	}
 	return protocol.No
