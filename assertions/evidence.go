@@ -31,6 +31,15 @@ func (s *selection) evidenceOf(rows []int, ordered bool, limit int) []traffic.Ev
 	return all
 }
 
+// CallEvidence turns the first few of some calls into evidence, in their order.
+func CallEvidence(calls []*traffic.Call) []traffic.Evidence {
+	var all []traffic.Evidence
+	for _, c := range calls[:min(len(calls), evidenceShown)] {
+		all = append(all, evidenceFor(&filter.Row{Call: c}))
+	}
+	return all
+}
+
 func evidenceFor(r *filter.Row) traffic.Evidence {
 	if c := r.Call; c != nil {
 		return traffic.Evidence{Call: c.ID, Connection: c.ConnID, Packets: cover(c.RequestPackets, c.ResponsePackets), Summary: describeCall(c)}

@@ -32,11 +32,17 @@ func (s *Session) RecordBaseline(ctx context.Context, r control.BaselineRequest,
 	if err != nil {
 		return nil, err
 	}
+	if err := s.undisturbed(); err != nil {
+		return nil, err
+	}
 	if r.Runs == 0 {
 		r.Runs = recordedRuns
 	}
 	now, a, err := s.present(ctx, name, r, tell)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.undisturbed(a.Iterations...); err != nil {
 		return nil, err
 	}
 	if lost := now.Incomplete(); lost != "" {
@@ -50,6 +56,36 @@ func (s *Session) RecordBaseline(ctx context.Context, r control.BaselineRequest,
 	}
 	a.Written, a.File, a.Next = true, s.relative(s.baselineFile(name)), "review it and commit it to git; devloop baseline compare tells what differs later"
 	return a, nil
+}
+
+// undisturbed refuses to record what a fault does to the traffic: the baseline would take it for the code's own conduct. It asks about
+// now, and about iterations.
+func (s *Session) undisturbed(iterations ...string) error {
+	env, ok := s.environment().(faulty)
+	if !ok {
+		return nil
+	}
+	refused := func(f control.Fault, what string) error {
+		return &control.Error{What: fmt.Sprintf("nothing was recorded: fault %s (%s -> %s) %s, and a baseline would take what it does for how the services speak", f.ID, f.From, f.To, what),
+			Hint: "devloop fault clear --all; devloop baseline record", Exit: control.ExitUsage}
+	}
+	for _, f := range faultsOf(env.Faults(time.Time{})).Faults {
+		if f.EndedNS == 0 {
+			return refused(f, "is active")
+		}
+	}
+	for _, id := range iterations {
+		it, err := s.sealed(id)
+		if err != nil {
+			return err
+		}
+		for _, f := range faultsOf(env.Faults(time.Unix(0, it.Started))).Faults {
+			if f.BeganNS < it.Ended {
+				return refused(f, "was active in "+it.ID)
+			}
+		}
+	}
+	return nil
 }
 
 // CompareBaseline compares the present code with a recorded baseline, or with runs of another workspace.
@@ -150,7 +186,12 @@ func (s *Session) compared(ctx context.Context, r control.BaselineRequest, tell 
 	if r.Other == nil {
 		a.File = s.relative(s.baselineFile(name))
 	}
-	a.Report = baseline.Compare(old, now, baseline.Options{})
+	a.Report = baseline.Compare(old, now, baseline.Options{Looks: r.Looks})
+	newest, err := s.sealed(a.Iterations[len(a.Iterations)-1])
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	s.shown(ctx, a.Report, newest, old.Commit)
 	return old, now, a, nil
 }
 

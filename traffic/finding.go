@@ -34,6 +34,10 @@ type Finding struct {
 	Basis    string  `json:"basis,omitempty"`       // exact, requests: calls are taken as independent, runs: each run counts once
 	NeedMore int     `json:"need_more,omitempty"`   // of the new ones, that would decide it
 	Improved bool    `json:"improvement,omitempty"` // it changed for the better
+
+	Evidence []Evidence `json:"evidence,omitempty"` // calls that show it, gravest first, cut to the first few
+	File     string     `json:"file,omitempty"`     // a changed file of the service at fault, relative to the workspace, where git tells
+	Line     int        `json:"line,omitempty"`     // of the change in it, from 1
 }
 
 // WireDiff is what changed on the wire since the last revision that passed.

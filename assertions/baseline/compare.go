@@ -17,6 +17,7 @@ type Options struct {
 	MinEffect float64 // share by which a latency has to differ at least; 0.1 by default
 	Describe  bool    // tell what differs, without asking whether the runs suffice to call it a change for the worse: the wire diff
 	AnyHost   bool    // compare latencies of different hosts all the same
+	Looks     int     // how often growing data are compared until something is decided: the looks share alpha
 }
 
 const (
@@ -68,6 +69,7 @@ func Compare(old, new *Baseline, o Options) *Report {
 	if o.MinEffect <= 0 {
 		o.MinEffect = defaultEffect
 	}
+	o.Alpha /= float64(max(1, o.Looks))
 	c := &comparison{o: o, old: old, new: new, covered: map[string]bool{},
 		report: &Report{Baseline: old.Name, Findings: []traffic.Finding{}, OldRuns: old.Runs, NewRuns: new.Runs, Alpha: o.Alpha}}
 	c.edges()

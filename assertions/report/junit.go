@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
@@ -63,7 +62,10 @@ func junit(w io.Writer, r *Report) error {
 	all := xmlSuites{Name: "devloop " + it.ID, Time: seconds(it)}
 	suites := map[string]int{}
 	for _, c := range r.told() {
-		file := cmp.Or(c.File, "built-in checks")
+		file := "built-in checks"
+		if !c.Builtin {
+			file = c.File
+		}
 		i, ok := suites[file]
 		if !ok {
 			i = len(all.Suites)
@@ -109,7 +111,7 @@ func (s *xmlSuite) add(c xmlCase) {
 
 // testCase is one result. What could not be decided is a failure where it gates, else skipped: never a plain pass.
 func (r *Report) testCase(c *traffic.CheckResult) xmlCase {
-	x := xmlCase{Name: printable(title(c)), Class: printable(strings.TrimSuffix(cmp.Or(c.File, "builtin"), ".netcheck.yaml")), File: c.File, Line: c.Line, Time: "0"}
+	x := xmlCase{Name: printable(title(c)), Class: printable(class(c)), File: r.path(c.File), Line: c.Line, Time: "0"}
 	result := &xmlResult{printable(c.Reason), string(c.Verdict), printable(details(c))}
 	switch {
 	case c.Verdict == traffic.Pass:
@@ -122,6 +124,14 @@ func (r *Report) testCase(c *traffic.CheckResult) xmlCase {
 		x.Skipped = result
 	}
 	return x
+}
+
+// class is what groups test cases: their file.
+func class(c *traffic.CheckResult) string {
+	if c.Builtin {
+		return "builtin"
+	}
+	return strings.TrimSuffix(c.File, ".netcheck.yaml")
 }
 
 func properties(it *traffic.Iteration) []xmlProperty {

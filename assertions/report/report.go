@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 type Report struct {
 	Version   string // of devloop
 	Workspace string // name for people
+	Within    string // the workspace's folder in its repository, with a slash at the end: paths in reports begin at the repository's top
 	Iteration *traffic.Iteration
 	Allowed   bool // --allow-inconclusive: what could not be decided is told and does not fail
 
@@ -63,6 +65,14 @@ func title(c *traffic.CheckResult) string {
 		return c.Name + " [" + c.Group + "]"
 	}
 	return c.Name
+}
+
+// path is a file of the workspace as its repository names it.
+func (r *Report) path(file string) string {
+	if file == "" {
+		return ""
+	}
+	return path.Join(r.Within, file)
 }
 
 // gates reports whether a result makes the run fail.

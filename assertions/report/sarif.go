@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -118,9 +117,12 @@ func sarif(w io.Writer, r *Report) error {
 	return e.Encode(sarifLog{"https://json.schemastore.org/sarif-2.1.0.json", "2.1.0", []sarifRun{run}})
 }
 
-// ruleID is a check's stable name: its file and its own.
+// ruleID is a check's stable name: its file and its own; the name alone where it has no file of its own.
 func ruleID(c *traffic.CheckResult) string {
-	return strings.TrimSuffix(cmp.Or(path.Base(c.File), "builtin"), ".netcheck.yaml") + "/" + c.Name
+	if c.Builtin {
+		return c.Name
+	}
+	return strings.TrimSuffix(path.Base(c.File), ".netcheck.yaml") + "/" + c.Name
 }
 
 func ruleOf(id string, c *traffic.CheckResult) sarifRule {
@@ -164,7 +166,7 @@ func (r *Report) sarifResult(id string, index int, c *traffic.CheckResult) sarif
 	}
 	if c.File != "" {
 		var l sarifLocation
-		l.Physical.Artifact.URI, l.Physical.Artifact.Base = c.File, "%SRCROOT%"
+		l.Physical.Artifact.URI, l.Physical.Artifact.Base = r.path(c.File), "%SRCROOT%"
 		l.Physical.Region.StartLine = max(1, c.Line)
 		s.Locations = []sarifLocation{l}
 	}

@@ -23,7 +23,7 @@ func github(w io.Writer, r *Report) error {
 		}
 		where := ""
 		if c.File != "" {
-			where = fmt.Sprintf("file=%s,line=%d,", property(c.File), max(1, c.Line))
+			where = fmt.Sprintf("file=%s,line=%d,", property(r.path(c.File)), max(1, c.Line))
 		}
 		fmt.Fprintf(&b, "::%s %stitle=%s::%s\n", level, where, property(fmt.Sprintf("%s: %s", c.Verdict, title(c))), data(details(c)))
 	}
@@ -60,7 +60,7 @@ func markdown(w io.Writer, r *Report) error {
 	for _, c := range r.worst() {
 		fmt.Fprintf(&b, "### %s %s\n\n", marks[c.Verdict], cell(title(c)))
 		if c.File != "" {
-			fmt.Fprintf(&b, "`%s:%d`\n\n", strings.ReplaceAll(c.File, "`", "'"), c.Line)
+			fmt.Fprintf(&b, "`%s:%d`\n\n", strings.ReplaceAll(r.path(c.File), "`", "'"), c.Line)
 		}
 		b.WriteString(fence(details(c)))
 	}

@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -57,7 +54,13 @@ turns (A B B A) on this machine until each side has the runs that the comparison
 		Example: "  devloop baseline compare\n  devloop baseline compare --runs 3 checkout-rush\n  devloop baseline compare --against git:merge-base",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if against != "" {
-				return r.against(cmd.Context(), q, against, most)
+				ctx, cancel := r.bounded(cmd.Context())
+				defer cancel()
+				a, err := r.against(ctx, control.RunRequest{Exercise: q.Exercise, Where: q.Where}, against, q.AllowInconclusive, most)
+				if err != nil {
+					return timedOut(ctx, err)
+				}
+				return r.toldBaseline(a)
 			}
 			return r.baseline(cmd.Context(), control.BaselineCompare, &q, args)
 		},
@@ -218,188 +221,4 @@ func findingLine(f traffic.Finding) string {
 		line += fmt.Sprintf(" [p %.2g, adjusted %.2g, n %d and %d %s]", f.P, f.Holm, f.OldN, f.NewN, f.Basis)
 	}
 	return line
-}
-
-// against builds another commit beside this one and runs both in turns.
-func (r *root) against(ctx context.Context, q control.BaselineRequest, against string, most int) error {
-	ctx, cancel := r.bounded(ctx)
-	defer cancel()
-	here, err := r.findWorkspace()
-	if err != nil {
-		return err
-	}
-	there, err := checkOut(ctx, here, against)
-	if err != nil {
-		return err
-	}
-	defer there.remove(context.WithoutCancel(ctx))
-	r.say("… comparing with %s (%s)", there.commit, against)
-	b, _, err := r.connect(ctx)
-	if err != nil {
-		return err
-	}
-	a, _, err := connectWorkspace(ctx, there.workspace, r.say)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err := takeDown(context.WithoutCancel(ctx), a, there.workspace, control.DownRequest{KeepCluster: true}); err != nil {
-			fmt.Fprintln(r.err, "error:", err)
-		}
-	}()
-	answer, err := r.inTurns(ctx, a, b, q, there, most)
-	if err != nil {
-		return timedOut(ctx, err)
-	}
-	return r.toldBaseline(answer)
-}
-
-// firstBlocks is how many runs of each side are made before the first comparison, which says how many are needed.
-const firstBlocks = 4
-
-// inTurns runs blocks of A B B A, so that what changes on the machine meanwhile meets both sides alike.
-func (r *root) inTurns(ctx context.Context, a, b *control.Client, q control.BaselineRequest, there *worktree, most int) (*control.BaselineAnswer, error) {
-	q.Runs, q.Iterations = 0, nil
-	q.Other = &control.OtherRuns{Dir: there.workspace, Commit: there.commit}
-	p := &progress{r: r}
-	run := func(c *control.Client, to *[]string) error {
-		for range 6 { // the first one builds and starts: it only warms up
-			it, err := c.Run(ctx, control.RunRequest{Until: "exercise", Exercise: q.Exercise, Where: q.Where}, p.event)
-			switch {
-			case err != nil:
-				return err
-			case it.Failure != nil:
-				return &control.Error{What: it.Failure.What + "\n" + it.Failure.Output, Hint: it.Failure.Hint, Exit: it.ExitCode}
-			case len(it.Changed) == 0:
-				*to = append(*to, it.ID)
-				return nil
-			}
-			*to = nil
-		}
-		return &control.Error{What: "the code changes with every run", Hint: "stop saving for a moment", Exit: control.ExitEnvironment}
-	}
-	need := min(firstBlocks, most)
-	for {
-		for len(q.Other.Iterations) < need || len(q.Iterations) < need {
-			sides := []struct {
-				c  *control.Client
-				to *[]string
-			}{{a, &q.Other.Iterations}, {b, &q.Iterations}}
-			if len(q.Iterations)%2 == 1 { // A B, then B A
-				sides[0], sides[1] = sides[1], sides[0]
-			}
-			for _, s := range sides {
-				if err := run(s.c, s.to); err != nil {
-					return nil, err
-				}
-			}
-			r.say("… %d of %d runs of each side", min(len(q.Iterations), len(q.Other.Iterations)), need)
-		}
-		answer, err := control.BaselineCompare.Ask(ctx, b, q, p.event)
-		if err != nil || answer.Report.RunsNeed <= need || need >= most {
-			return answer, err
-		}
-		need = min(answer.Report.RunsNeed, most)
-	}
-}
-
-// worktree is another commit checked out beside the workspace.
-type worktree struct {
-	repository string
-	root       string // of the checkout
-	workspace  string // the folder of devloop.yaml in it
-	commit     string
-}
-
-// checkOut makes a worktree of the commit that is meant by git:merge-base or git:COMMIT.
-func checkOut(ctx context.Context, workspace, against string) (*worktree, error) {
-	name, ok := strings.CutPrefix(against, "git:")
-	if !ok || name == "" || strings.HasPrefix(name, "-") {
-		return nil, control.Usagef("devloop baseline compare --against git:merge-base", fmt.Sprintf("--against %s names no commit", against))
-	}
-	top, err := git(ctx, workspace, "rev-parse", "--show-toplevel")
-	if err != nil {
-		return nil, err
-	}
-	commit := ""
-	if name == "merge-base" {
-		commit, err = mergeBase(ctx, workspace)
-	} else {
-		commit, err = git(ctx, workspace, "rev-parse", "--verify", "--quiet", "--end-of-options", name+"^{commit}")
-	}
-	if err != nil || commit == "" {
-		return nil, control.Usagef("git log --oneline; devloop baseline compare --against git:COMMIT", fmt.Sprintf("git knows no commit for %s", against))
-	}
-	real, err := filepath.EvalSymlinks(workspace)
-	if err != nil {
-		return nil, err
-	}
-	rel, err := filepath.Rel(top, real)
-	if err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp("", "devloop-against-")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(dir, 0o755); err != nil { // services may run as another user
-		return nil, err
-	}
-	w := &worktree{repository: top, root: filepath.Join(dir, "tree"), commit: commit[:min(12, len(commit))]}
-	w.workspace = filepath.Join(w.root, rel)
-	if _, err := git(ctx, top, "worktree", "add", "--detach", "--quiet", w.root, commit); err != nil {
-		_ = os.RemoveAll(dir) // empty
-		return nil, err
-	}
-	if _, err := os.Stat(filepath.Join(w.workspace, "devloop.yaml")); err != nil {
-		w.remove(ctx)
-		return nil, control.Usagef("compare with a later commit: --against git:COMMIT", fmt.Sprintf("commit %s has no devloop.yaml in %s", w.commit, rel))
-	}
-	return w, nil
-}
-
-// mergeBase is where this branch left the branch that it would be merged into; the commit before where it is that branch.
-func mergeBase(ctx context.Context, dir string) (string, error) {
-	var candidates []string
-	if base := os.Getenv("GITHUB_BASE_REF"); base != "" {
-		candidates = append(candidates, "origin/"+base)
-	}
-	if head, err := git(ctx, dir, "rev-parse", "--abbrev-ref", "origin/HEAD"); err == nil {
-		candidates = append(candidates, head)
-	}
-	candidates = append(candidates, "origin/main", "origin/master", "main", "master")
-	here, err := git(ctx, dir, "rev-parse", "HEAD")
-	if err != nil {
-		return "", err
-	}
-	for _, c := range candidates {
-		base, err := git(ctx, dir, "merge-base", "HEAD", c)
-		if err != nil || base == "" {
-			continue
-		}
-		if changed, err := git(ctx, dir, "status", "--porcelain", "--untracked-files=no"); base == here && err == nil && changed == "" {
-			return git(ctx, dir, "rev-parse", "HEAD~1") // on the branch itself, and nothing changed: what came last is compared
-		}
-		return base, nil
-	}
-	return "", fmt.Errorf("no branch to merge into was found")
-}
-
-// git runs git and returns the first line of what it says.
-func git(ctx context.Context, dir string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return "", &control.Error{What: fmt.Sprintf("git %s: %v: %s", args[0], err, strings.TrimSpace(stderr.String())), Hint: "git has to know this folder: git status", Exit: control.ExitEnvironment}
-	}
-	return strings.TrimSpace(string(out)), nil
-}
-
-// remove takes the worktree away again.
-func (w *worktree) remove(ctx context.Context) {
-	_, _ = git(ctx, w.repository, "worktree", "remove", "--force", w.root) // its folder goes below in any case
-	_ = os.RemoveAll(filepath.Dir(w.root))
-	_, _ = git(ctx, w.repository, "worktree", "prune")
 }

@@ -55,10 +55,7 @@ func (o *reports) write(ctx context.Context, r *root, c *control.Client, it *tra
 	if len(o.specs) == 0 {
 		return nil
 	}
-	told := &report.Report{Version: buildinfo.Version(), Iteration: it, Allowed: allowed}
-	if workspace, err := r.findWorkspace(); err == nil {
-		told.Workspace = filepath.Base(workspace)
-	}
+	told := r.report(ctx, it, allowed)
 	drawn := slices.ContainsFunc(o.specs, func(spec string) bool {
 		name, _, _ := strings.Cut(spec, "=")
 		form, _ := report.Find(name)
@@ -73,6 +70,18 @@ func (o *reports) write(ctx context.Context, r *root, c *control.Client, it *tra
 		}
 	}
 	return nil
+}
+
+// report is what is told of an iteration, before anything is drawn.
+func (r *root) report(ctx context.Context, it *traffic.Iteration, allowed bool) *report.Report {
+	told := &report.Report{Version: buildinfo.Version(), Iteration: it, Allowed: allowed}
+	if workspace, err := r.findWorkspace(); err == nil {
+		told.Workspace = filepath.Base(workspace)
+		if within, err := git(ctx, workspace, "rev-parse", "--show-prefix"); err == nil { // elsewhere the workspace is the top
+			told.Within = within
+		}
+	}
+	return told
 }
 
 // writeReport writes one report: to its file, which is replaced, or to standard output.

@@ -19,6 +19,7 @@ type BaselineRequest struct {
 	Reason            string     `json:"reason,omitempty" jsonschema:"why the change is accepted; accept needs it"`
 	AllowInconclusive bool       `json:"allow_inconclusive,omitempty" jsonschema:"exit code 0 where nothing failed and something could not be decided"`
 	Other             *OtherRuns `json:"other,omitempty" jsonschema:"compare with these runs instead of a baseline"`
+	Looks             int        `json:"looks,omitempty" jsonschema:"how often runs that grow in number will be compared until something is decided: the looks share the chance of a false alarm"`
 	Where             Where      `json:"where,omitzero"`
 }
 
