@@ -267,7 +267,7 @@ func dissectReader(ctx context.Context, r *pcapfile.Reader, o FileOptions) (*tra
 // StreamFile dissects a capture of any size in bounded memory: rows go to the callbacks of o.Dissect as they complete,
 // redacted, and are not kept. Retries are not grouped and parents not found, which needs all calls. The path "-" reads in.
 // The callbacks are called in order, by a goroutine of their own, so that what they do takes place on another core; when
-// StreamFile returns, it has ended.
+// StreamFile returns, it has ended. A call, and all that it refers to, is theirs until they return: its memory is used again.
 func StreamFile(ctx context.Context, path string, in io.Reader, o FileOptions) (traffic.Account, error) {
 	r := pcapfile.NewReader(in)
 	if path != "-" {

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"sync/atomic"
+
 	"github.com/devloop-io/devloop/traffic"
 	"github.com/devloop-io/devloop/traffic/redact"
 )
@@ -22,6 +24,9 @@ type stream struct {
 	size    int
 	batches chan []streamRow
 	done    chan struct{}
+
+	used atomic.Int64 // calls that nobody uses any more
+	told int64        // of which the dissector knows
 }
 
 // streamRow is a call or a connection.
@@ -36,12 +41,21 @@ func newStream(o *FileOptions) *stream {
 		batches: make(chan []streamRow, streamQueue), done: make(chan struct{})}
 	if s.onCall != nil {
 		o.Dissect.OnCall = func(c *traffic.Call) { s.add(streamRow{call: c}) }
+		o.Dissect.Returned = s.returned
 	}
 	if s.onConnection != nil {
 		o.Dissect.OnConnection = func(c *traffic.Connection) { s.add(streamRow{connection: c}) }
 	}
 	go s.run()
 	return s
+}
+
+// returned is how many calls have come back since it was asked last.
+func (s *stream) returned() int {
+	used := s.used.Load()
+	n := used - s.told
+	s.told = used
+	return int(n)
 }
 
 func (s *stream) add(row streamRow) {
@@ -65,6 +79,7 @@ func (s *stream) send() {
 func (s *stream) run() {
 	defer close(s.done)
 	for batch := range s.batches {
+		calls := int64(0)
 		for _, row := range batch {
 			switch {
 			case row.connection != nil:
@@ -74,8 +89,10 @@ func (s *stream) run() {
 					s.redactor.Call(row.call)
 				}
 				s.onCall(row.call)
+				calls++
 			}
 		}
+		s.used.Add(calls)
 	}
 }
 
