@@ -29,6 +29,20 @@ func (b Bits) Has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
 // Set puts row i into the set.
 func (b Bits) Set(i int) { b[i/64] |= 1 << (i % 64) }
 
+// setRange puts the rows from low on and before high into the set.
+func (b Bits) setRange(low, high int) {
+	for i := low / 64; i*64 < high; i++ {
+		w := ^uint64(0)
+		if i*64 < low {
+			w <<= low - i*64
+		}
+		if high < i*64+64 {
+			w &= 1<<(high-i*64) - 1
+		}
+		b[i] |= w
+	}
+}
+
 func (b Bits) clear(i int) { b[i/64] &^= 1 << (i % 64) }
 
 // Count is the number of rows.

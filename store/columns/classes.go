@@ -196,7 +196,10 @@ func (c *Column) codes(out []uint32, sel Bits) int {
 		for k := range c.parts {
 			p := &c.parts[k]
 			for i := range p.n {
-				out[p.start+i] = uint32(p.flags[i/8]>>(i%8)) & 1
+				out[p.start+i] = 0
+				if p.flag(i) {
+					out[p.start+i] = 1
+				}
 			}
 		}
 		return 2
@@ -209,10 +212,8 @@ func (c *Column) codes(out []uint32, sel Bits) int {
 // constant reports whether no flag of the column is set; so a call that is of one protocol is not of the others.
 func (c *Column) constant() bool {
 	for k := range c.parts {
-		for _, b := range c.parts[k].flags {
-			if b != 0 {
-				return false
-			}
+		if p := &c.parts[k]; !p.same || p.value != 0 {
+			return false
 		}
 	}
 	return true
@@ -225,8 +226,8 @@ func (c *Column) numberCodes(out []uint32, sel Bits) int {
 	low, high := int64(math.MaxInt64), int64(math.MinInt64)
 	for k := range c.parts {
 		p := &c.parts[k]
-		for _, v := range p.small {
-			low, high = min(low, int64(v)), max(high, int64(v))
+		if p.same {
+			low, high = min(low, p.value), max(high, p.value)
 		}
 		for _, v := range p.large {
 			low, high = min(low, v), max(high, v)
@@ -272,7 +273,7 @@ func (c *Column) textCodes(out []uint32, sel Bits) int {
 			dict = p.dict
 		} else {
 			plain = plain || p.n > 0
-			empty = empty && len(p.data) == 0
+			empty = empty && p.same
 		}
 	}
 	if plain && empty && dict == nil {
@@ -281,6 +282,11 @@ func (c *Column) textCodes(out []uint32, sel Bits) int {
 	}
 	for k := range c.parts {
 		p := &c.parts[k]
+		if p.dict != nil && p.same {
+			for i := range p.n {
+				out[p.start+i] = uint32(p.code)
+			}
+		}
 		for i, code := range p.codes {
 			out[p.start+i] = uint32(code)
 		}
@@ -341,12 +347,7 @@ func (c *Column) Append(key []byte, i int) []byte {
 	case parquet.Double:
 		return binary.LittleEndian.AppendUint64(key, math.Float64bits(c.Fraction(i)))
 	}
-	p, i := c.at(i)
-	if p.dict != nil {
-		v := p.dict[p.codes[i]]
-		return append(binary.AppendUvarint(key, uint64(len(v))), v...)
-	}
-	v := p.text(i)
+	v := c.Text(i)
 	return append(binary.AppendUvarint(key, uint64(len(v))), v...)
 }
 
@@ -358,8 +359,10 @@ func (c *Column) Numbers(out []int64, rows int) []int64 {
 	out = out[:rows]
 	for k := range c.parts {
 		p := &c.parts[k]
-		for i, v := range p.small {
-			out[p.start+i] = int64(v)
+		if p.same {
+			for i := range p.n {
+				out[p.start+i] = p.value
+			}
 		}
 		copy(out[p.start:], p.large)
 	}

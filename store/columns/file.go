@@ -1,14 +1,13 @@
 package columns
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/parquet-go/parquet-go"
 )
 
 // File is a Parquet file of calls or connections that is open for reading. What its footer says is kept after Close, for the
@@ -22,10 +21,7 @@ type metadata struct {
 	path   string
 	size   int64
 	time   time.Time
-	file   *parquet.File
-	groups []parquet.RowGroup
-	first  []int64 // number of each group's first row
-	number map[string]int
+	footer *footer
 	source source
 	used   int64
 }
@@ -74,9 +70,6 @@ var kept struct {
 	clock int64
 }
 
-// readBuffer is how much of a column is read at a time.
-const readBuffer = 64 << 10
-
 // Open opens a file.
 func Open(path string) (*File, error) {
 	f, err := os.Open(path)
@@ -96,11 +89,11 @@ func Open(path string) (*File, error) {
 			return &File{m}, m.source.open(f)
 		}
 	}
-	m := &metadata{path: path, size: info.Size(), time: info.ModTime(), used: kept.clock, number: map[string]int{}}
+	m := &metadata{path: path, size: info.Size(), time: info.ModTime(), used: kept.clock}
 	if err := m.source.open(f); err != nil {
 		return nil, err
 	}
-	if err := m.read(); err != nil {
+	if m.footer, err = readFooter(&m.source, m.size); err != nil {
 		return nil, fmt.Errorf("open %s: %w", filepath.Base(path), closing(&File{m}, err))
 	}
 	kept.files = slices.DeleteFunc(kept.files, func(o *metadata) bool { return o.path == path })
@@ -124,51 +117,33 @@ func closing(c interface{ Close() error }, err error) error {
 	return err
 }
 
-func (m *metadata) read() error {
-	var err error
-	m.file, err = parquet.OpenFile(&m.source, m.size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(readBuffer))
-	if err != nil {
-		return err
-	}
-	for i, path := range m.file.Schema().Columns() {
-		m.number[path[0]] = i
-	}
-	m.groups = m.file.RowGroups()
-	first := int64(0)
-	for _, g := range m.groups {
-		m.first = append(m.first, first)
-		first += g.NumRows()
-	}
-	return nil
-}
-
 // Close gives the file back.
 func (f *File) Close() error { return f.meta.source.close() }
 
 // Rows is how many rows the file has.
-func (f *File) Rows() int64 { return f.meta.file.NumRows() }
+func (f *File) Rows() int64 { return f.meta.footer.rows }
 
 // Groups is how many row groups the file has.
-func (f *File) Groups() int { return len(f.meta.groups) }
+func (f *File) Groups() int { return len(f.meta.footer.groups) }
 
 // First is the number of a group's first row.
-func (f *File) First(group int) int64 { return f.meta.first[group] }
+func (f *File) First(group int) int64 { return f.meta.footer.groups[group].first }
 
 // Bounds are the smallest and the largest number of a column in a group, as far as the file says.
 func (f *File) Bounds(group int, column string) (low, high int64, ok bool) {
-	g := f.group(group)
-	return g.bounds(column)
+	return f.group(group, nil).bounds(column)
 }
 
 // group begins work on a row group.
-func (f *File) group(i int) *Group {
+func (f *File) group(i int, memory *scratch) *Group {
 	m := f.meta
-	return &Group{First: m.first[i], Rows: int(m.groups[i].NumRows()), chunks: m.groups[i].ColumnChunks(), number: m.number, cache: map[string]*Column{}}
+	g := &m.footer.groups[i]
+	return &Group{First: g.first, Rows: g.rows, from: &m.source, memory: memory, chunks: g.chunks, kinds: m.footer.kinds, number: m.footer.names, cache: map[string]*Column{}}
 }
 
 // Locate is the group that holds a row.
 func (f *File) Locate(row int64) int {
-	i, found := slices.BinarySearch(f.meta.first, row)
+	i, found := slices.BinarySearchFunc(f.meta.footer.groups, row, func(g rowGroup, row int64) int { return cmp.Compare(g.first, row) })
 	if !found {
 		i--
 	}

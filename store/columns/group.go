@@ -3,6 +3,7 @@ package columns
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"strings"
 
 	"cel.dev/cel-go/common/types"
@@ -15,7 +16,10 @@ import (
 type Group struct {
 	First  int64 // number of its first row in the file
 	Rows   int
-	chunks []parquet.ColumnChunk
+	from   io.ReaderAt
+	memory *scratch
+	chunks []chunk
+	kinds  []parquet.Kind // of the columns
 	number map[string]int // of a column, by its name
 	cache  map[string]*Column
 	spent  []*Column // that were read once more, for other rows
@@ -37,7 +41,7 @@ func (g *Group) ColumnOf(name string, rows Bits) (*Column, error) {
 	if rows != nil && rows.Count()*sparse > g.Rows {
 		rows = nil
 	}
-	c, err := readColumn(g.chunks[i], g.Rows, rows)
+	c, err := g.readColumn(i, rows)
 	if err != nil {
 		return nil, fmt.Errorf("read column %s: %w", name, err)
 	}
@@ -111,9 +115,6 @@ func (g *Group) evaluate(p *filter.Predicate, sel Bits) (sure, possible Bits, er
 func (g *Group) test(t *filter.Test, sel Bits) (Bits, error) {
 	usual := !t.Has && passes(t, t.Field.Default())
 	if !usual && t.Number != nil && t.Source.Number == nil && len(t.Source.Columns) > 0 && g.outside(t.Source.Columns[0], t.Low, t.High) {
-		return newBits(g.Rows), nil
-	}
-	if !usual && len(t.Texts) > 0 && t.Source.Text == nil && len(t.Source.Columns) == 1 && g.lacks(t.Source.Columns[0], t.Texts) {
 		return newBits(g.Rows), nil
 	}
 	have, err := g.when(t.Source, sel)
@@ -290,47 +291,9 @@ func (g *Group) outside(name string, low, high int64) bool {
 
 // bounds are those that the file gives for a number column.
 func (g *Group) bounds(name string) (low, high int64, ok bool) {
-	chunk := g.chunk(name)
-	if chunk == nil || chunk.Type().Kind() != parquet.Int32 && chunk.Type().Kind() != parquet.Int64 {
-		return 0, 0, false
-	}
-	smallest, largest, ok := chunk.Bounds()
-	if !ok || smallest.IsNull() || largest.IsNull() {
-		return 0, 0, false
-	}
-	return number(smallest), number(largest), true
-}
-
-func (g *Group) chunk(name string) *parquet.FileColumnChunk {
 	i, ok := g.number[name]
-	if !ok {
-		return nil
+	if !ok || !g.chunks[i].bounded {
+		return 0, 0, false
 	}
-	chunk, _ := g.chunks[i].(*parquet.FileColumnChunk)
-	return chunk
-}
-
-// lacks reports whether the column's Bloom filter, where it has one, says that no row holds any of the texts.
-func (g *Group) lacks(name string, texts []string) bool {
-	chunk := g.chunk(name)
-	if chunk == nil {
-		return false
-	}
-	bloom := chunk.BloomFilter()
-	if bloom == nil {
-		return false
-	}
-	for _, text := range texts {
-		if may, err := bloom.Check(parquet.ByteArrayValue([]byte(text))); err != nil || may {
-			return false
-		}
-	}
-	return true
-}
-
-func number(v parquet.Value) int64 {
-	if v.Kind() == parquet.Int32 {
-		return int64(v.Int32())
-	}
-	return v.Int64()
+	return g.chunks[i].low, g.chunks[i].high, true
 }

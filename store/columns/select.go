@@ -188,8 +188,19 @@ func Workers() int { return runtime.GOMAXPROCS(0) }
 // Each calls do with row groups, in the order given, on all processors, until one fails or says that there is no more to do. Worker
 // numbers the goroutine, from 0.
 func (f *File) Each(ctx context.Context, groups []int, do func(worker int, g *Group, number int) (more bool, err error)) error {
+	memory := make([]*scratch, Workers())
+	defer func() {
+		for _, m := range memory {
+			if m != nil {
+				m.put()
+			}
+		}
+	}()
 	err := inParallel(ctx, len(groups), func(worker, i int) (bool, error) {
-		g := f.group(groups[i])
+		if memory[worker] == nil {
+			memory[worker] = scratches.Get().(*scratch)
+		}
+		g := f.group(groups[i], memory[worker])
 		defer g.release()
 		return do(worker, g, groups[i])
 	})
