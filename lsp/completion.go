@@ -17,6 +17,8 @@ func (s *server) complete(d *document, at Position) CompletionList {
 	switch kindOf(d.path) {
 	case checkFile:
 		list.Items = append(list.Items, s.completeCheck(d, at)...)
+	case configFile:
+		list.Items = append(list.Items, s.completeConfig(d, at)...)
 	}
 	return list
 }
@@ -162,29 +164,35 @@ func endpointPath(group string) string {
 
 // configured are the services and dependencies of devloop.yaml, for when nothing runs.
 func (s *server) configured() []string {
-	cfg := s.config()
-	if cfg == nil {
+	_, text, ok := s.configText()
+	if !ok {
 		return nil
 	}
+	return append(entries(text, "services"), entries(text, "dependencies")...)
+}
+
+// entries are the names of a section of devloop.yaml, found by its lines: while somebody types, it is mostly no YAML.
+func entries(text, section string) []string {
 	var names []string
-	for name := range cfg.Services {
-		names = append(names, name)
-	}
-	for name := range cfg.Dependencies {
-		names = append(names, name)
+	inside, depth := false, 0
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\r\n")
+		indent, content, item := indented(line)
+		key, _, ok := strings.Cut(line[content:], ":")
+		switch {
+		case line == "" || !ok || item || key == "" || key[0] == '#':
+		case indent == 0:
+			inside, depth = cleanKey(key) == section, 0
+		case inside && (depth == 0 || indent == depth):
+			depth, names = indent, append(names, cleanKey(key))
+		}
 	}
 	return names
 }
 
 func (s *server) exercises(_ *document, r Range) []CompletionItem {
-	cfg := s.config()
-	if cfg == nil {
-		return nil
-	}
-	var names []string
-	for name := range cfg.Exercises {
-		names = append(names, name)
-	}
+	_, text, _ := s.configText()
+	names := entries(text, "exercises")
 	slices.Sort(names)
 	return words(r, names...)
 }

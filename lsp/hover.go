@@ -51,7 +51,11 @@ func functionDoc(f *assertions.Function) *MarkupContent {
 
 // hover explains what stands at a place: a field, a function, a key, a service, or a check with its last figures.
 func (s *server) hover(d *document, at Position) *Hover {
-	if kindOf(d.path) != checkFile {
+	switch kindOf(d.path) {
+	case configFile:
+		return hoverConfig(d, at)
+	case checkFile:
+	default:
 		return nil
 	}
 	line := d.line(at.Line)
