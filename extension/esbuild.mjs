@@ -2,7 +2,14 @@
 import * as esbuild from "esbuild";
 import * as fs from "node:fs";
 
-const common = { bundle: true, platform: "node", format: "cjs", target: "node18", logLevel: "warning", legalComments: "none" };
+// What the page may ask for is written where it asks.
+const transport = fs.readFileSync("../dashboard/app/src/transport.ts", "utf8");
+const paths = /\bpaths = \[([^\]]*)\]/.exec(transport)?.[1]?.match(/"(\w+)"/g)?.map((quoted) => quoted.slice(1, -1));
+if (!paths) {
+	throw new Error("dashboard/app/src/transport.ts does not list what the page asks for");
+}
+
+const common = { define: { PATHS: JSON.stringify(paths) }, bundle: true, platform: "node", format: "cjs", target: "node18", logLevel: "warning", legalComments: "none" };
 if (process.argv.includes("--test")) {
 	fs.rmSync("dist/test", { recursive: true, force: true });
 	const entryPoints = fs.readdirSync("test").filter((name) => name.endsWith(".test.ts")).map((name) => `test/${name}`);

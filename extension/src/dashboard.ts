@@ -14,6 +14,8 @@ interface Message {
 	body?: string;
 	file?: string;
 	line?: number;
+	name?: string;
+	data?: string;
 }
 
 /** Dashboard shows the daemon's page in a panel. The page makes no request of its own: each goes through here to the daemon's socket. */
@@ -74,6 +76,9 @@ export class Dashboard implements vscode.Disposable {
 				return;
 			case "open":
 				void openFile(this.loop.workspace, m.file ?? "", m.line ?? 1);
+				return;
+			case "save":
+				void save(this.loop.workspace, m.name ?? "", m.data ?? "");
 		}
 	}
 
@@ -131,4 +136,12 @@ async function openFile(workspace: string, file: string, line: number): Promise<
 	}
 	const at = new vscode.Position(Math.max(0, line - 1), 0);
 	await vscode.window.showTextDocument(vscode.Uri.file(whole), { selection: new vscode.Range(at, at) });
+}
+
+/** save asks where to, and writes what the page has. */
+async function save(workspace: string, name: string, data: string): Promise<void> {
+	const to = await vscode.window.showSaveDialog({ defaultUri: vscode.Uri.file(path.join(workspace, path.basename(name))) });
+	if (to) {
+		await vscode.workspace.fs.writeFile(to, Buffer.from(data, "base64"));
+	}
 }

@@ -25,7 +25,11 @@ export function offerServer(loop: Loop, editor: Newer = vscode as unknown as New
 	}
 	const Definition = editor.McpStdioServerDefinition;
 	if (editor.lm?.registerMcpServerDefinitionProvider && Definition) {
-		return editor.lm.registerMcpServerDefinitionProvider("devloop.mcp", { provideMcpServerDefinitions: () => [new Definition("devloop", binary.path, args(), {}, binary.version)] });
+		try {
+			return editor.lm.registerMcpServerDefinitionProvider("devloop.mcp", { provideMcpServerDefinitions: () => [new Definition("devloop", binary.path, args(), {}, binary.version)] });
+		} catch {
+			// 1.100 has it as a proposal, which only its own extensions may use
+		}
 	}
 	return new vscode.Disposable(() => {});
 }

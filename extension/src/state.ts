@@ -79,14 +79,15 @@ export function shown(s: State | undefined, trusted: boolean, trouble: string): 
 		const last = s.verdict === undefined ? "" : ` The last verdict was ${s.verdict} (${s.iteration ?? ""}).`;
 		return calm(`$(circle-slash) devloop${verdict}`, `Nothing runs: start the loop.${last}`);
 	}
+	const name = s.revision ? `devloop ${s.revision}` : "devloop";
 	if (s.phase !== "idle" && s.phase !== "done") {
-		return calm(`$(sync~spin) devloop ${s.revision ?? ""} · ${s.phase}`.replace("  ", " "), `${s.current ?? "An iteration"} is in phase ${s.phase}.`);
+		return calm(`$(sync~spin) ${name} · ${s.phase}`, `${s.current ?? "An iteration"} is in phase ${s.phase}.`);
 	}
 	if (s.failure) {
-		return { text: `$(error) devloop ${s.revision ?? ""} · ${s.failure.phase} failed`.replace("  ", " "), tooltip: s.failure.what, error: true, warning: false };
+		return { text: `$(error) ${name} · ${s.failure.phase} failed`, tooltip: s.failure.what, error: true, warning: false };
 	}
 	if (s.verdict === undefined) {
-		return calm(`$(circle-outline) devloop ${s.revision ?? ""}`.trimEnd(), "No iteration was judged yet.");
+		return calm(`$(circle-outline) ${name}`, "No iteration was judged yet.");
 	}
 	return {
 		text: `${icons[s.verdict]} devloop ${s.judged ?? ""}${verdict}`,

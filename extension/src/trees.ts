@@ -14,6 +14,10 @@ interface Row {
 	id?: string;
 }
 
+function warning(e: unknown): Row {
+	return { label: e instanceof Error ? e.message : String(e), icon: new vscode.ThemeIcon("warning") };
+}
+
 abstract class Tree implements vscode.TreeDataProvider<Row> {
 	private readonly changes = new vscode.EventEmitter<undefined>();
 	readonly onDidChangeTreeData = this.changes.event;
@@ -32,7 +36,7 @@ abstract class Tree implements vscode.TreeDataProvider<Row> {
 
 	async getChildren(row?: Row): Promise<Row[]> {
 		if (row) {
-			return typeof row.rows === "function" ? row.rows() : row.rows ?? [];
+			return typeof row.rows === "function" ? row.rows().catch((e: unknown) => [warning(e)]) : row.rows ?? [];
 		}
 		if (!this.loop.state?.connected) {
 			return [];
@@ -40,7 +44,7 @@ abstract class Tree implements vscode.TreeDataProvider<Row> {
 		try {
 			return await this.top();
 		} catch (e) {
-			return [{ label: e instanceof Error ? e.message : String(e), icon: new vscode.ThemeIcon("warning") }];
+			return [warning(e)];
 		}
 	}
 
@@ -60,41 +64,38 @@ interface Snapshot {
 	error?: string;
 }
 
-const shownIterations = 30;
+/** An iteration in short (internal/control, IterationInfo). */
+interface Info {
+	id: string;
+	revision: string;
+	trigger: string;
+	phase: string;
+	state: string;
+	verdict?: Verdict;
+	failing?: string[];
+	failure?: string;
+	calls: number;
+	started_ns: number;
+}
+
+const shownIterations = 50;
 
 /** Iterations are the turns of the loop, newest first, with what was not passed in each. */
 export class Iterations extends Tree {
-	private readonly kept = new Map<string, Iteration>(); // a finished iteration does not change
-
 	protected async top(): Promise<Row[]> {
-		const { snapshots } = await this.loop.ask<{ snapshots: Snapshot[] }>("list_snapshots", {});
-		const ids = [...new Set([this.loop.state?.iteration, ...snapshots.map((s) => s.iteration)])].filter((id) => id !== undefined && id !== "") as string[];
-		ids.sort((a, b) => Number(b.slice(1)) - Number(a.slice(1)));
-		const list = await Promise.all(ids.slice(0, shownIterations).map((id) => this.iteration(id)));
-		return list.filter((it) => it !== undefined).map((it) => this.row(it));
+		const { iterations } = await this.loop.ask<{ iterations: Info[] }>("iterations", { limit: shownIterations });
+		return iterations.map((it) => ({
+			id: it.id, label: `${it.id} ${it.verdict ?? (it.failure ? `${it.phase} failed` : it.state === "running" ? it.phase : it.state)}`,
+			description: [it.revision, `${it.calls} calls`, timeOf(it.started_ns / 1e6)].filter((t) => t !== "").join(" · "), tooltip: it.failure ?? it.failing?.join("\n"),
+			icon: it.verdict ? iconOf(it.verdict) : new vscode.ThemeIcon(it.failure ? "error" : it.state === "running" ? "sync~spin" : "circle-slash"),
+			rows: it.state === "running" ? undefined : () => this.inside(it.id),
+		}));
 	}
 
-	private async iteration(id: string): Promise<Iteration | undefined> {
-		const have = this.kept.get(id);
-		if (have) {
-			return have;
-		}
-		try {
-			const it = await this.loop.ask<Iteration>("verdict", { iteration: id });
-			if (this.kept.size > 10 * shownIterations) {
-				this.kept.clear();
-			}
-			this.kept.set(id, it);
-			return it;
-		} catch {
-			return undefined; // of a daemon before this one
-		}
-	}
-
-	private row(it: Iteration): Row {
+	private async inside(id: string): Promise<Row[]> {
+		const it = await this.loop.ask<Iteration>("verdict", { iteration: id });
 		const checks = (it.checks ?? []).filter((c) => !(c.builtin && c.verdict === "skipped"));
-		const bad = checks.filter((c) => c.verdict !== "pass" && c.verdict !== "skipped");
-		const rows: Row[] = bad.map((c) => checkRow(it, c));
+		const rows: Row[] = checks.filter((c) => c.verdict !== "pass" && c.verdict !== "skipped").map((c) => checkRow(it, c));
 		if (it.failure) {
 			rows.push({ label: `${it.failure.phase} failed`, description: it.failure.what, tooltip: it.failure.output, icon: new vscode.ThemeIcon("error") });
 		}
@@ -102,11 +103,7 @@ export class Iterations extends Tree {
 		if (passed.length > 0) {
 			rows.push({ label: `${passed.length} passed`, icon: iconOf("pass"), rows: passed.map((c) => checkRow(it, c)) });
 		}
-		rows.push({ label: "ledger", description: ledger(it), tooltip: ledger(it).replaceAll(" · ", "\n"), icon: new vscode.ThemeIcon("clock") });
-		return {
-			id: it.id, label: `${it.id} ${it.verdict ?? it.state}`, description: `${it.revision} · ${it.calls} calls · ${timeOf(it.started_ns / 1e6)}`,
-			icon: it.verdict ? iconOf(it.verdict) : new vscode.ThemeIcon("circle-slash"), rows,
-		};
+		return [...rows, { label: "ledger", description: ledger(it), tooltip: ledger(it).replaceAll(" · ", "\n"), icon: new vscode.ThemeIcon("clock") }];
 	}
 }
 
