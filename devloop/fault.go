@@ -21,24 +21,36 @@ const (
 	faultStatus  = 503
 )
 
-// faulty is the environment whose edges can have faults.
-func (s *Session) faulty() (local, error) {
+// faulty is an environment whose edges can have faults.
+type faulty interface {
+	// SetFault begins a fault, which ends by itself after a time. The port is a number or a name, and may be left out where
+	// there is one.
+	SetFault(ctx context.Context, f fault.Fault, port string, lasts time.Duration) (fault.Fault, error)
+	// Faults are those that are there, and those that ended since a time, in the order in which they began.
+	Faults(since time.Time) []fault.Fault
+	// ClearFault ends a fault, or all of them when no ID is given, and makes sure that nothing of it is left.
+	ClearFault(id string) ([]fault.Fault, error)
+}
+
+var _, _ faulty = local{}, inCluster{}
+
+// faultEnvironment is the environment that runs.
+func (s *Session) faultEnvironment() (faulty, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.env == nil {
-		return local{}, &control.Error{What: "nothing runs, so there is nothing between services", Hint: "devloop up", Exit: control.ExitEnvironment}
+		return nil, &control.Error{What: "nothing runs, so there is nothing between services", Hint: "devloop up", Exit: control.ExitEnvironment}
 	}
-	env, ok := s.env.(local)
+	env, ok := s.env.(faulty)
 	if !ok {
-		return local{}, control.Usagef("devloop down; devloop up --env local",
-			"faults are local for now: in a cluster they would have to be in the network namespaces of pods, on nodes that others may share")
+		return nil, control.Usagef("devloop up", "there are no faults in the environment "+s.env.Name())
 	}
 	return env, nil
 }
 
 // SetFault begins a fault on the traffic from one service to another.
 func (s *Session) SetFault(ctx context.Context, r control.FaultRequest) (*control.Fault, error) {
-	env, err := s.faulty()
+	env, err := s.faultEnvironment()
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +76,7 @@ func milliseconds(ms float64) time.Duration {
 
 // Faults lists the faults that are there, and those that ended lately.
 func (s *Session) Faults(struct{}) (*control.FaultsAnswer, error) {
-	env, err := s.faulty()
+	env, err := s.faultEnvironment()
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +85,7 @@ func (s *Session) Faults(struct{}) (*control.FaultsAnswer, error) {
 
 // ClearFaults ends one fault, or all.
 func (s *Session) ClearFaults(_ context.Context, r control.FaultClearRequest) (*control.FaultsAnswer, error) {
-	env, err := s.faulty()
+	env, err := s.faultEnvironment()
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +129,7 @@ func (t *turn) faulted() {
 
 // faultWarnings are sentences about the faults that there were since a time.
 func faultWarnings(in environment, since time.Time) []string {
-	env, ok := in.(local)
+	env, ok := in.(faulty)
 	if !ok {
 		return nil
 	}

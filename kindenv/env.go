@@ -62,6 +62,8 @@ type Env struct {
 	follow   sync.WaitGroup
 	crashed  chan Crash
 
+	faults faults
+
 	mu       sync.Mutex
 	ids      *identity.Watcher
 	nodes    *nodes // capture; nil before
@@ -127,7 +129,7 @@ func New(ctx context.Context, o Options) (*Env, error) {
 		o.Say = func(string) {}
 	}
 	quiet(o.Log)
-	e := &Env{o: o, tools: map[string]*tool{}, services: map[string]*service{}, watched: map[string]bool{}, crashed: make(chan Crash, 64)}
+	e := &Env{o: o, tools: map[string]*tool{}, services: map[string]*service{}, watched: map[string]bool{}, crashed: make(chan Crash, 64), faults: faults{there: map[string]*placed{}}}
 	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := e.attach(ctx); err != nil {
 		e.stop()
@@ -312,8 +314,11 @@ func (e *Env) Close(context.Context) error {
 	e.closed = true
 	d, n := e.door, e.nodes
 	e.mu.Unlock()
-	e.stop()
 	var errs []error
+	if _, err := e.ClearFault(""); err != nil {
+		errs = append(errs, err)
+	}
+	e.stop()
 	if d != nil {
 		errs = append(errs, d.Close())
 	}

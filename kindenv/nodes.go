@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -35,6 +36,7 @@ type nodes struct {
 	stopped bool        // nothing is to be recorded
 	narrow  string      // which of the workspace's pods are left out, in a sentence
 	wake    chan struct{}
+	anew    atomic.Bool // an agent was started again
 }
 
 // agentName is what the agent's objects are called.
@@ -155,6 +157,7 @@ func (n *nodes) restarted() {
 	n.mu.Lock()
 	n.rules = agent.Rules{}
 	n.mu.Unlock()
+	n.anew.Store(true)
 	n.again()
 }
 
@@ -345,6 +348,11 @@ func (n *nodes) followPods(failed func(error)) {
 			return
 		}
 		_, err := n.retarget(n.e.ctx)
+		if err == nil {
+			if err := n.e.faults.follow(n.e.ctx, n.e, n.anew.Swap(false)); err != nil {
+				n.e.warn("faults do not reach pods that came: %v", err)
+			}
+		}
 		if err == nil || n.e.ctx.Err() != nil {
 			since = time.Time{}
 			continue

@@ -103,7 +103,7 @@ type faultCall struct {
 // asked are the calls to payment of an iteration: all of them have to be checkout's.
 func (w *workspace) asked(it *traffic.Iteration) []faultCall {
 	w.t.Helper()
-	all, own := w.matching(it, `http && dst.service.name == "payment"`), w.matching(it, `http && src.service.name == "checkout" && dst.service.name == "payment"`)
+	all, own := w.matching(it, `http && dst.service.name == "payment" && path != "/healthz"`), w.matching(it, `http && src.service.name == "checkout" && dst.service.name == "payment"`)
 	if len(all) != len(own) {
 		w.t.Errorf("%d calls to payment, and %d of them from checkout", len(all), len(own))
 	}
@@ -114,7 +114,7 @@ func (w *workspace) asked(it *traffic.Iteration) []faultCall {
 func (w *workspace) told(it *traffic.Iteration) []string {
 	w.t.Helper()
 	var list []string
-	for _, c := range w.matching(it, `http && dst.service.name == "checkout"`) {
+	for _, c := range w.matching(it, `http && dst.service.name == "checkout" && path != "/healthz"`) {
 		list = append(list, c.Body)
 	}
 	return list

@@ -86,3 +86,26 @@ func NeedsClients(t testing.TB) string {
 	list := string(os.PathListSeparator)
 	return node + list + filepath.Join(modules, ".bin") + list + os.Getenv("PATH")
 }
+
+// Workbench is a VS Code that runs in a browser, what drives it, and what builds our extension for it.
+type Workbench struct {
+	Modules string // folder of node_modules with code-server and playwright-core
+	Browser string // program
+}
+
+// NeedsWorkbench skips unless scripts/setup.sh has installed a VS Code workbench and the packages that build the extension.
+func NeedsWorkbench(t testing.TB, extension string) Workbench {
+	t.Helper()
+	home, err := os.UserHomeDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := Workbench{Modules: filepath.Join(home, ".cache", "devloop", "workbench", "node_modules"), Browser: NeedsProgram(t, "chromium")}
+	NeedsProgram(t, "node")
+	for _, file := range []string{filepath.Join(w.Modules, "code-server", "lib", "vscode", "out"), filepath.Join(extension, "node_modules", "installed")} {
+		if _, err := os.Stat(file); err != nil {
+			missing(t, "needs a VS Code workbench and the extension's packages from npm: run scripts/setup.sh")
+		}
+	}
+	return w
+}
