@@ -13,6 +13,7 @@ import (
 	"github.com/devloop-io/devloop/capture/pcapfile"
 	"github.com/devloop-io/devloop/dissect"
 	"github.com/devloop-io/devloop/dissect/derive"
+	"github.com/devloop-io/devloop/dissect/facts"
 	"github.com/devloop-io/devloop/dissect/retries"
 	"github.com/devloop-io/devloop/dissect/tls"
 	"github.com/devloop-io/devloop/traffic"
@@ -171,8 +172,12 @@ func Finish(d *traffic.Dissection, r *redact.Redactor) {
 			r.Call(c)
 		}
 	}
-	retries.Group(d.Calls, d.Connections)
-	derive.All(d.Calls)
+	w := facts.Of(d.Calls, d.Connections)
+	retries.Find(w)
+	derive.Find(w)
+	for i, c := range d.Calls {
+		w.At(i).Fill(c)
+	}
 }
 
 // complete adds to an account what only the capture file knows.

@@ -2,73 +2,66 @@ package derive
 
 import (
 	"net/netip"
-	"slices"
 
+	"github.com/devloop-io/devloop/dissect/facts"
 	"github.com/devloop-io/devloop/traffic"
 )
 
 // mostCandidates bounds the calls that are looked at as parents of one. Beyond it the choice is a guess anyway.
 const mostCandidates = 64
 
-// Parents fills Parent, ParentBy, ParentCandidates and Depth of calls, in O(n log n).
+// findParents fills Parent, ParentBy, Candidates and Depth, in O(n log n). Facts come in order.
 //
 // A trace context in a request names the span of its caller, which no packet ties to the request that the caller was
 // serving. So the parent by trace is a call of the same trace that the caller was serving, or else had served. Once a
 // span is tied to a parent without doubt, all calls of that span are. Without a trace in common, the parent by nesting is
 // the latest call that the caller was serving. Probes are parents only where nothing else is.
-func Parents(calls []*traffic.Call) {
-	sorted := slices.Clone(calls)
-	slices.SortFunc(sorted, order) // parents come before their children
-	p := parents{causes: NewCauses(sorted), spans: map[span]*traffic.Call{}}
-	p.causes.most = mostCandidates
-	choices := make([]choice, len(sorted))
-	for i, c := range sorted {
-		choices[i] = p.choose(c)
-		p.tie(c, choices[i])
+func findParents(sorted []*facts.Fact) {
+	p := parents{causes: causes{sorted: sorted, most: mostCandidates}, spans: map[callerSpan]*facts.Fact{}}
+	for _, c := range sorted {
+		p.choose(c).note(c)
+		p.tie(c)
 	}
-	for i, c := range sorted {
-		c.Parent, c.ParentBy, c.ParentCandidates, c.Depth = "", "", 0, 0
-		if x := p.bySpan(c, choices[i]); x.parent != nil {
-			c.Parent, c.ParentBy, c.ParentCandidates, c.Depth = x.parent.ID, x.by, x.candidates, x.parent.Depth+1
+	for _, c := range sorted {
+		p.bySpan(c)
+		if c.Depth = 0; c.Parent != nil {
+			c.Depth = c.Parent.Depth + 1
 		}
 	}
 }
 
 type parents struct {
-	causes *Causes
-	spans  map[span]*traffic.Call // what the caller was serving
+	causes causes
+	spans  map[callerSpan]*facts.Fact // what the caller was serving
 }
 
 // choice is the parent of a call, out of so many candidates.
 type choice struct {
-	parent     *traffic.Call
+	parent     *facts.Fact
 	by         string
-	candidates int
+	candidates int32
 	relayed    bool // the caller sends on the span that it was given: the span does not tell its calls apart from others'
 }
 
-// span is a caller's.
-type span struct {
-	namespace, name string
-	ip              netip.Addr
-	trace, id       string
+func (x choice) note(c *facts.Fact) {
+	c.Parent, c.ParentBy, c.Candidates, c.Relayed = x.parent, x.by, x.candidates, x.relayed
 }
 
-func spanOf(c *traffic.Call) span {
-	s := span{namespace: c.Src.Namespace, name: c.Src.Name(), trace: c.TraceID, id: c.SpanID}
-	if s.name == "" {
-		s.ip = c.Src.IP.Unmap()
-	}
-	return s
+// callerSpan is a span of a caller.
+type callerSpan struct {
+	caller    uint32
+	trace, id uint64
 }
+
+func spanOf(c *facts.Fact) callerSpan { return callerSpan{c.Src.Home(), c.Trace, c.Span} }
 
 // choose finds the parent of a call by what is known of it alone.
-func (p *parents) choose(c *traffic.Call) choice {
+func (p *parents) choose(c *facts.Fact) choice {
 	var best, probe choice
-	if c.State == traffic.StateHalf || pushed(c) { // when it began is not known; its client did not make it
+	if c.Half || c.Pushed { // when it began is not known; its client did not make it
 		return best
 	}
-	for x, traced := range p.causes.Of(c) {
+	for x, traced := range p.causes.of(c) {
 		if !credible(x, c) {
 			continue
 		}
@@ -80,7 +73,7 @@ func (p *parents) choose(c *traffic.Call) choice {
 	}
 	if best.by != traffic.ByTrace { // work that goes on after the answer
 		if x, candidates := p.causes.earlier(c); x != nil {
-			return choice{parent: x, by: traffic.ByTrace, candidates: candidates}
+			return choice{parent: x, by: traffic.ByTrace, candidates: int32(candidates)}
 		}
 	}
 	if best.parent != nil {
@@ -89,18 +82,13 @@ func (p *parents) choose(c *traffic.Call) choice {
 	return probe
 }
 
-// pushed reports whether the server sent it by itself.
-func pushed(c *traffic.Call) bool {
-	return c.Redis != nil && c.Redis.Push || c.WebSocket != nil && c.WebSocket.FromServer || c.HTTP != nil && c.HTTP.Pushed
-}
-
 // credible reports whether p is more than a bare possibility: a handshake causes nothing, when a half call began is not
 // known, and all processes of a host share the loopback address.
-func credible(p, c *traffic.Call) bool {
-	if p.Protocol == traffic.ProtoTLS || p.State == traffic.StateHalf {
+func credible(p, c *facts.Fact) bool {
+	if p.TLS || p.Half {
 		return false
 	}
-	return p.Dst.Name() != "" && c.Src.Name() != "" || !anonymous(p.Dst.IP)
+	return p.Dst.Workload != 0 && c.Src.Workload != 0 || !anonymous(p.Dst.IP)
 }
 
 // anonymous reports whether an address tells no workload from another.
@@ -108,12 +96,12 @@ func anonymous(ip netip.Addr) bool { return !ip.IsValid() || ip.IsLoopback() || 
 
 // consider takes a candidate into account. They come latest first; one whose span the caller sent on is better than all
 // others.
-func (b *choice) consider(x, c *traffic.Call, traced bool) {
+func (b *choice) consider(x, c *facts.Fact, traced bool) {
 	by := traffic.ByNesting
 	if traced {
 		by = traffic.ByTrace
 	}
-	relayed := traced && c.SpanID != "" && x.SpanID == c.SpanID
+	relayed := traced && c.Span != 0 && x.Span == c.Span
 	switch {
 	case b.parent == nil || relayed && !b.relayed:
 		*b = choice{parent: x, by: by, candidates: 1, relayed: relayed}
@@ -123,23 +111,22 @@ func (b *choice) consider(x, c *traffic.Call, traced bool) {
 }
 
 // tie notes what the caller was serving in its span, where there is no doubt.
-func (p *parents) tie(c *traffic.Call, x choice) {
-	if c.SpanID == "" || x.by != traffic.ByTrace || x.candidates != 1 || x.relayed {
+func (p *parents) tie(c *facts.Fact) {
+	if c.Span == 0 || c.ParentBy != traffic.ByTrace || c.Candidates != 1 || c.Relayed {
 		return
 	}
 	s := spanOf(c)
 	if _, done := p.spans[s]; !done {
-		p.spans[s] = x.parent
+		p.spans[s] = c.Parent
 	}
 }
 
-// bySpan is the parent that the span of a call is tied to, or else the one that was chosen.
-func (p *parents) bySpan(c *traffic.Call, x choice) choice {
-	if c.SpanID == "" || x.by != traffic.ByTrace || x.candidates == 1 || x.relayed {
-		return x
+// bySpan takes the parent that the span of a call is tied to, where there is one, instead of the one that was chosen.
+func (p *parents) bySpan(c *facts.Fact) {
+	if c.Span == 0 || c.ParentBy != traffic.ByTrace || c.Candidates == 1 || c.Relayed {
+		return
 	}
-	if tied := p.spans[spanOf(c)]; tied != nil && before(tied, c) {
-		return choice{parent: tied, by: traffic.ByTrace, candidates: 1}
+	if tied := p.spans[spanOf(c)]; tied != nil && orderOf(tied, c) < 0 {
+		choice{parent: tied, by: traffic.ByTrace, candidates: 1}.note(c)
 	}
-	return x
 }

@@ -1,10 +1,9 @@
 package derive
 
 import (
-	"net/netip"
 	"strings"
 
-	"github.com/devloop-io/devloop/traffic"
+	"github.com/devloop-io/devloop/dissect/facts"
 )
 
 // Many is how many different segments at one place of the paths of one method and server make it a parameter.
@@ -15,60 +14,57 @@ const (
 	mostSegments = 32 // of a path; what follows stays as it is
 )
 
-// Routes fills Route of HTTP calls: the path with {id} in place of the segments that look like numbers, UUIDs, hashes or
-// tokens, and of those that stand where [Many] others do. The routes of gRPC calls are their paths. The same calls give
-// the same routes, in whatever order they come.
-func Routes(calls []*traffic.Call) {
+// findRoutes fills Route, as [Routes] says.
+func findRoutes(w *facts.Window) {
+	asked := map[question]*pattern{}
 	patterns := map[target]*pattern{}
 	var all []*pattern
-	for _, c := range calls {
-		c.Route = ""
-		if c.HTTP == nil || c.Path == "" {
+	for f := range w.All() {
+		f.Route = nil
+		if f.Asked == nil {
 			continue
 		}
-		if c.GRPC != nil || c.Path[0] != '/' { // "*" of OPTIONS, host:port of CONNECT
-			c.Route = c.Path
+		if f.Verbatim {
+			f.Route = &f.Asked.Path
 			continue
 		}
-		t := targetOf(c)
-		p := patterns[t]
+		q := question{server{f.Dst.Home(), f.Port}, f.Asked}
+		p := asked[q]
 		if p == nil {
-			p = newPattern(t)
-			patterns[t] = p
-			all = append(all, p)
+			made := newPattern(q)
+			if p = patterns[made.target]; p == nil {
+				p = made
+				patterns[p.target] = p
+				all = append(all, p)
+			}
+			asked[q] = p
 		}
-		p.calls = append(p.calls, c)
-		p.found = p.found || c.Status != 404
+		p.found = p.found || !f.NotFound
+		f.Route = &p.route
 	}
 	for level := 0; learn(all, level); level++ {
 	}
 	for _, p := range all {
-		route := p.prefix.String() + p.rest
-		for _, c := range p.calls {
-			c.Route = route
-		}
+		p.route = p.prefix.String() + p.rest
 	}
 }
 
-// target is what a path was asked of.
+// server is one port of a workload, or of an address.
+type server struct {
+	home uint32
+	port uint16
+}
+
+// question is what was asked of a server.
+type question struct {
+	server
+	asked *facts.Path
+}
+
+// target is the same for questions that differ in what is a parameter by its look alone.
 type target struct {
 	server
 	method, path string
-}
-
-type server struct {
-	namespace, name string
-	addr            netip.AddrPort // without the address where there is a name
-}
-
-func targetOf(c *traffic.Call) target {
-	t := target{method: c.Method, path: c.Path}
-	if name := c.Dst.Name(); name != "" {
-		t.server = server{c.Dst.Namespace, name, netip.AddrPortFrom(netip.Addr{}, c.Dst.Port)}
-	} else {
-		t.server.addr = c.Dst.Addr()
-	}
-	return t
 }
 
 // pattern is a path on the way to its route.
@@ -78,11 +74,11 @@ type pattern struct {
 	rest     string   // beyond mostSegments
 	prefix   strings.Builder
 	found    bool // not always answered 404: guessed paths teach nothing
-	calls    []*traffic.Call
+	route    string
 }
 
-func newPattern(t target) *pattern {
-	p := &pattern{target: t, segments: strings.SplitN(t.path[1:], "/", mostSegments+1)}
+func newPattern(q question) *pattern {
+	p := &pattern{segments: strings.SplitN(q.asked.Path[1:], "/", mostSegments+1)}
 	if len(p.segments) > mostSegments {
 		p.rest = "/" + p.segments[mostSegments]
 		p.segments = p.segments[:mostSegments]
@@ -90,6 +86,7 @@ func newPattern(t target) *pattern {
 	for i, s := range p.segments {
 		p.segments[i] = template(s)
 	}
+	p.target = target{q.server, q.asked.Method, strings.Join(p.segments, "/") + p.rest}
 	return p
 }
 

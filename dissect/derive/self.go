@@ -3,17 +3,28 @@ package derive
 import (
 	"slices"
 
+	"github.com/devloop-io/devloop/dissect/facts"
 	"github.com/devloop-io/devloop/traffic"
 )
 
-// SelfTimes fills SelfNS of complete calls: their latency less the time in which at least one of their children was
-// waited for. It needs what [Parents] fills.
-func SelfTimes(calls []*traffic.Call) {
-	children := byParent(calls)
-	for _, c := range calls {
-		c.SelfNS = 0
-		if c.State == traffic.StateComplete {
-			c.SelfNS = c.Latency() - covered(c, children[c.ID])
+// selfTimes fills SelfNS of complete calls: their latency less the time in which at least one of their children was
+// waited for, which is the length of the union of the children's spans within theirs. Facts come in order, and so do the children of
+// each of them.
+func selfTimes(sorted []*facts.Fact) {
+	for _, x := range sorted {
+		p := x.Parent
+		if p == nil || p.Latency == 0 {
+			continue
+		}
+		from, to := max(x.Start, p.Start, p.Until), min(x.Ended(), p.End)
+		if to > from {
+			p.Covered += to - from
+			p.Until = to
+		}
+	}
+	for _, f := range sorted {
+		if f.Complete {
+			f.SelfNS = f.Latency - f.Covered
 		}
 	}
 }
@@ -30,20 +41,4 @@ func byParent(calls []*traffic.Call) map[string][]*traffic.Call {
 		slices.SortFunc(list, order)
 	}
 	return children
-}
-
-// covered is the length of the union of the children's spans within their parent's. The children come by start.
-func covered(c *traffic.Call, children []*traffic.Call) int64 {
-	if c.Latency() == 0 {
-		return 0
-	}
-	total, until := int64(0), c.Start
-	for _, x := range children {
-		from, to := max(x.Start, until), min(ended(x), c.End)
-		if to > from {
-			total += to - from
-			until = to
-		}
-	}
-	return total
 }

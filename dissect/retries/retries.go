@@ -2,12 +2,10 @@ package retries
 
 import (
 	"cmp"
-	"hash/maphash"
 	"math"
 	"slices"
-	"strconv"
-	"strings"
 
+	"github.com/devloop-io/devloop/dissect/facts"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -30,200 +28,187 @@ const (
 // Calls may come in any order, and redacted or not: equal secrets are redacted to equal text. Refused are connections,
 // or nil: a refused one never became a call, but still counts as an attempt of the request that its client sent next.
 func Group(calls []*traffic.Call, refused []*traffic.Connection) {
-	g := grouping{seed: maphash.MakeSeed(), ids: map[string]int{}, groups: map[uint64][]attempt{}}
-	for _, c := range calls {
-		c.Retry = nil
-		g.ids[c.TraceID]++
-		g.ids[requestID(c)]++
+	w := facts.Of(calls, refused)
+	Find(w)
+	i := 0
+	for f := range w.All() {
+		calls[i].Retry = f.Retry
+		i++
 	}
-	for _, c := range calls {
-		if c.Protocol != traffic.ProtoTLS && c.State != traffic.StateHalf {
-			h := g.key(c)
-			g.groups[h] = append(g.groups[h], attempt{call: c, start: c.Start, end: ended(c), failed: Failed(c)})
+}
+
+// Failed reports whether a call ended in a way that its client may try again, as [facts.Failed] says.
+func Failed(c *traffic.Call) bool { return facts.Failed(c) }
+
+// Find fills Retry of facts, as [Group] says.
+func Find(w *facts.Window) {
+	g := grouping{w: w, ids: map[uint64]uint8{}}
+	for f := range w.All() {
+		f.Retry = nil
+		for _, id := range []uint64{f.Trace, f.Request} {
+			if id != 0 && g.ids[id] < 2 {
+				g.ids[id]++
+			}
 		}
 	}
-	g.addRefused(calls, refused)
-	for _, same := range g.groups {
-		for _, chain := range chains(same) {
+	attempts := make([]attempt, 0, w.Len())
+	for f := range w.All() {
+		if !f.TLS && !f.Half {
+			attempts = append(attempts, attempt{key: g.key(f), call: f, start: f.Start, end: f.End})
+		}
+	}
+	attempts = append(attempts, g.refused()...)
+	slices.SortStableFunc(attempts, compare)
+	for from := 0; from < len(attempts); {
+		to := from + 1
+		for to < len(attempts) && attempts[to].key == attempts[from].key {
+			to++
+		}
+		for _, chain := range chains(attempts[from:to]) {
 			describe(chain)
 		}
+		from = to
 	}
 }
 
-// Failed reports whether a call ended in a way that its client may try again: no whole answer, a server error, or a
-// status that asks to come back. A call that is still open has not failed.
-func Failed(c *traffic.Call) bool {
-	switch c.State {
-	case traffic.StateUnanswered, traffic.StateTruncated:
-		return true
-	case traffic.StateComplete:
-		if c.Protocol == traffic.ProtoDNS {
-			return c.Status == 2 // SERVFAIL
-		}
-		if p := c.PostgreSQL; p != nil {
-			return transient(p.SQLState)
-		}
-		return c.Status >= 500 || c.Status == 429 || c.Status == 408 || c.Status == 425
+// compare puts attempts of one request together, in the order in which they began, and among equals calls before connections.
+func compare(a, b attempt) int {
+	switch c := cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.start, b.start)); {
+	case c != 0 || a.call == nil && b.call == nil:
+		return c
+	case a.call == nil:
+		return 1
+	case b.call == nil:
+		return -1
 	}
-	return false
-}
-
-// transient reports whether a SQLSTATE asks to try again: serialization failures and deadlocks (class 40), too few
-// resources (53), a server that stops or starts (57P0x), a broken connection (08).
-func transient(state string) bool {
-	for _, class := range []string{"40", "53", "57P0", "08"} {
-		if strings.HasPrefix(state, class) {
-			return true
-		}
-	}
-	return false
+	return cmp.Or(cmp.Compare(a.call.Conn, b.call.Conn), cmp.Compare(a.call.Index, b.call.Index))
 }
 
 type grouping struct {
-	seed   maphash.Seed
-	ids    map[string]int // how many calls carry a trace or request id
-	groups map[uint64][]attempt
+	w   *facts.Window
+	ids map[uint64]uint8 // how many calls carry a trace or request id; 2 are many
 }
 
 // attempt is a call, or a refused connection that was to carry one.
 type attempt struct {
-	call       *traffic.Call // nil for a refused connection
-	start, end int64
-	failed     bool
+	key        uint64
+	call       *facts.Fact // nil for a refused connection
+	start, end int64       // end is when the client knew how it went; start, when that was not seen
+}
+
+func (a *attempt) failed() bool { return a.call == nil || a.call.Failed }
+
+// request is equal for calls that may be attempts of one.
+type request struct {
+	client        client
+	server        server
+	what, content uint64
+	by            string // what kind of id tells
+	id            uint64
+}
+
+// client tells processes apart, as far as they are known.
+type client struct {
+	home uint32
+	pid  uint32
+}
+
+func clientOf(e *facts.End) client {
+	if e.Workload == 0 {
+		return client{home: e.Address}
+	}
+	return client{e.Workload, e.PID}
+}
+
+// server is what the client meant to reach: another replica of it is no other server.
+type server struct {
+	home uint32
+	port uint16
+	host uint64
+}
+
+func serverOf(f *facts.Fact) server {
+	switch {
+	case f.DNS: // resolvers ask their next server
+		return server{}
+	case f.Dst.Workload == 0 && f.Host != 0:
+		return server{host: f.Host}
+	}
+	return server{home: f.Dst.Home(), port: f.Port}
 }
 
 // key is equal for calls that may be attempts of one request.
-func (g *grouping) key(c *traffic.Call) uint64 {
-	parts := []string{client(&c.Src), server(c), c.Protocol, c.Method, c.Path, strconv.FormatBool(c.Background)}
-	idempotency := header(c, "idempotency-key")
-	switch id := requestID(c); {
-	case idempotency != "":
-		return g.hash(append(parts, "idempotency", idempotency), nil)
-	case g.trusted(c, c.TraceID):
-		parts = append(parts, "trace", c.TraceID)
-	case g.trusted(c, id): // handed on through the services, it covers all calls of one user's request
-		parts = append(parts, "id", id)
+func (g *grouping) key(f *facts.Fact) uint64 {
+	r := request{client: clientOf(f.Src), server: serverOf(f), what: f.What, content: f.Content}
+	switch {
+	case f.Idempotency != 0:
+		r.by, r.id, r.content = "idempotency", f.Idempotency, 0
+	case g.trusted(f, f.Trace):
+		r.by, r.id = "trace", f.Trace
+	case g.trusted(f, f.Request): // handed on through the services, it covers all calls of one user's request
+		r.by, r.id = "id", f.Request
 	}
-	if p := c.PostgreSQL; p != nil {
-		return g.hash(append(append(parts, p.Query), p.Arguments...), nil)
-	}
-	if c.Redis != nil {
-		return g.hash(append(parts, c.Redis.Args...), nil)
-	}
-	if c.HTTP == nil {
-		return g.hash(parts, nil)
-	}
-	return g.hash(append(parts, c.HTTP.Query), c.HTTP.RequestBody)
+	return facts.Hash(g.w, r)
 }
 
 // trusted reports whether an id tells one request from another. One that stands on a single call may be made anew for
 // each attempt, unless the exercise, which makes one for each request, sent it.
-func (g *grouping) trusted(c *traffic.Call, id string) bool {
-	return id != "" && (g.ids[id] > 1 || c.Src.Kind == traffic.KindExercise)
+func (g *grouping) trusted(f *facts.Fact, id uint64) bool {
+	return id != 0 && (g.ids[id] > 1 || f.Src.Exercise)
 }
 
-func (g *grouping) hash(parts []string, body []byte) uint64 {
-	var h maphash.Hash
-	h.SetSeed(g.seed)
-	for _, p := range parts {
-		h.WriteString(p)
-		h.WriteByte(0)
-	}
-	h.Write(body)
-	return h.Sum64()
+// edge is from a client to what it reached.
+type edge struct {
+	client client
+	name   string
+	addr   uint32 // without a name
+	port   uint16
 }
 
-// client tells processes apart, as far as they are known.
-func client(e *traffic.Endpoint) string {
-	if name := e.Name(); name != "" {
-		return e.Namespace + "/" + name + "/" + strconv.FormatUint(uint64(e.PID), 10)
+func edgeOf(src, dst *facts.End, port uint16) edge {
+	e := edge{client: clientOf(src), name: dst.Name, port: port}
+	if e.name == "" {
+		e.addr = dst.Address
 	}
-	return e.IP.String()
+	return e
 }
 
-// server is what the client meant to reach: another replica of it is no other server.
-func server(c *traffic.Call) string {
-	if c.Protocol == traffic.ProtoDNS {
-		return "" // resolvers ask their next server
-	}
-	if name := c.Dst.Name(); name != "" {
-		return c.Dst.Namespace + "/" + name + ":" + strconv.Itoa(int(c.Dst.Port))
-	}
-	if c.HTTP != nil && c.HTTP.Host != "" {
-		return c.HTTP.Host
-	}
-	return c.Dst.Addr().String()
-}
-
-func requestID(c *traffic.Call) string {
-	if id := header(c, "x-request-id"); id != "" {
-		return id
-	}
-	return header(c, "x-correlation-id")
-}
-
-func header(c *traffic.Call, name string) string {
-	if c.HTTP == nil {
-		return ""
-	}
-	for i := range c.HTTP.RequestHeaders {
-		if h := &c.HTTP.RequestHeaders[i]; len(h.Name) == len(name) && strings.EqualFold(h.Name, name) {
-			return h.Value
-		}
-	}
-	return ""
-}
-
-// ended is when the client knew how the attempt went; its start, when that was not seen.
-func ended(c *traffic.Call) int64 { return max(c.Start, c.End) }
-
-// addRefused puts each refused connection before the call that its client sent next to the same server.
-func (g *grouping) addRefused(calls []*traffic.Call, refused []*traffic.Connection) {
-	next := map[string][]*traffic.Call{}
-	for _, r := range refused {
-		if r.State == traffic.StateRefused {
-			next[client(&r.Src)+reached(&r.Dst)] = nil
-		}
+// refused gives each refused connection the request that its client sent next to the same server.
+func (g *grouping) refused() (attempts []attempt) {
+	next := map[edge][]*facts.Fact{}
+	for i := range g.w.Refused {
+		r := &g.w.Refused[i]
+		next[edgeOf(r.Src, r.Dst, r.Port)] = nil
 	}
 	if len(next) == 0 {
-		return
+		return nil
 	}
-	for _, c := range calls {
-		k := client(&c.Src) + reached(&c.Dst)
+	for f := range g.w.All() {
+		k := edgeOf(f.Src, f.Dst, f.Port)
 		if _, ok := next[k]; ok {
-			next[k] = append(next[k], c)
+			next[k] = append(next[k], f)
 		}
 	}
-	for _, cs := range next {
-		slices.SortFunc(cs, func(a, b *traffic.Call) int { return cmp.Compare(a.Start, b.Start) })
+	for _, fs := range next {
+		slices.SortFunc(fs, func(a, b *facts.Fact) int { return cmp.Compare(a.Start, b.Start) })
 	}
-	for _, r := range refused {
-		if r.State != traffic.StateRefused {
-			continue
-		}
-		cs := next[client(&r.Src)+reached(&r.Dst)]
-		i, _ := slices.BinarySearchFunc(cs, r.End, func(c *traffic.Call, at int64) int { return cmp.Compare(c.Start, at) })
-		if i < len(cs) && cs[i].Start-r.End <= Window {
-			k := g.key(cs[i])
-			g.groups[k] = append(g.groups[k], attempt{start: r.Start, end: r.End, failed: true})
+	for i := range g.w.Refused {
+		r := &g.w.Refused[i]
+		fs := next[edgeOf(r.Src, r.Dst, r.Port)]
+		k, _ := slices.BinarySearchFunc(fs, r.End, func(f *facts.Fact, at int64) int { return cmp.Compare(f.Start, at) })
+		if k < len(fs) && fs[k].Start-r.End <= Window {
+			attempts = append(attempts, attempt{key: g.key(fs[k]), start: r.Start, end: r.End})
 		}
 	}
-}
-
-func reached(e *traffic.Endpoint) string {
-	if name := e.Name(); name != "" {
-		return " " + name + ":" + strconv.Itoa(int(e.Port))
-	}
-	return " " + e.Addr().String()
+	return attempts
 }
 
 // chains splits calls that look alike into requests: each attempt follows the failed one that ended last before it and
-// that nothing follows yet.
+// that nothing follows yet. They come in the order in which they began.
 func chains(same []attempt) [][]attempt {
 	if len(same) < 2 {
 		return nil
 	}
-	slices.SortStableFunc(same, func(a, b attempt) int { return cmp.Compare(a.start, b.start) })
 	var out [][]attempt
 	for _, a := range same {
 		best := -1
@@ -242,11 +227,11 @@ func chains(same []attempt) [][]attempt {
 }
 
 func follows(last, a attempt) bool {
-	if !last.failed {
+	if !last.failed() {
 		return false
 	}
 	slack := int64(0)
-	if last.call != nil && (last.call.Error == traffic.ErrorCancelled || last.call.Error == traffic.ErrorTimeout) {
+	if last.call != nil && last.call.GaveUp {
 		slack = lag
 	}
 	return a.start >= last.end-slack && a.start > last.start && a.start-last.end <= Window
@@ -280,21 +265,21 @@ func describe(chain []attempt) {
 
 // confidence is exact when all attempts carry one id.
 func confidence(chain []attempt) string {
-	for _, id := range []func(*traffic.Call) string{
-		func(c *traffic.Call) string { return header(c, "idempotency-key") },
-		requestID,
-		func(c *traffic.Call) string { return c.SpanID },
+	for _, id := range []func(*facts.Fact) uint64{
+		func(f *facts.Fact) uint64 { return f.Idempotency },
+		func(f *facts.Fact) uint64 { return f.Request },
+		func(f *facts.Fact) uint64 { return f.Span },
 	} {
-		first, same := "", true
+		first, same := uint64(0), true
 		for _, a := range chain {
 			if a.call == nil {
 				continue
 			}
 			v := id(a.call)
-			if first == "" {
+			if first == 0 {
 				first = v
 			}
-			same = same && v != "" && v == first
+			same = same && v != 0 && v == first
 		}
 		if same {
 			return Exact
