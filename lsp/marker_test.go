@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -194,7 +195,7 @@ func (e *editor) ask(w io.Writer, verb, what string, uris map[string]string, pla
 		params["position"] = p
 	} else if u, ok := uris[name]; ok {
 		uri = u
-	} else if verb == "complete" || verb == "hover" || verb == "definition" {
+	} else if verb == "complete" || verb == "hover" || verb == "definition" || verb == "rename" {
 		e.t.Fatalf("there is no marker ⟦%s⟧", name)
 	}
 	params["textDocument"] = map[string]any{"uri": uri}
@@ -219,6 +220,27 @@ func (e *editor) ask(w io.Writer, verb, what string, uris map[string]string, pla
 		e.call("textDocument/hover", params, &h)
 		if h != nil {
 			fmt.Fprintf(w, "%s\n%s\n", place4(*h.Range), h.Contents.Value)
+		}
+	case "rename": // the new name stands behind the marker; ! says that it is refused
+		params["newName"] = strings.TrimPrefix(grep, "!")
+		var can *struct{ Placeholder string }
+		e.call("textDocument/prepareRename", params, &can)
+		if can == nil {
+			fmt.Fprintln(w, "nothing to rename")
+			return
+		}
+		if strings.HasPrefix(grep, "!") {
+			_, err := e.rpc.Call(context.Background(), "textDocument/rename", params)
+			fmt.Fprintf(w, "%q: %v\n", can.Placeholder, err)
+			return
+		}
+		var edit WorkspaceEdit
+		e.call("textDocument/rename", params, &edit)
+		for _, uri := range slices.Sorted(maps.Keys(edit.Changes)) {
+			rel, _ := filepath.Rel(e.dir, pathOf(uri))
+			for _, t := range edit.Changes[uri] {
+				fmt.Fprintf(w, "%s %s %s\n", filepath.ToSlash(rel), place4(t.Range), t.NewText)
+			}
 		}
 	case "definition":
 		var list []Location

@@ -93,6 +93,8 @@ func (s *server) methods() handler.Map {
 		"textDocument/completion":             at(s, func(d *document, p Position) any { return s.complete(d, p) }),
 		"textDocument/hover":                  at(s, func(d *document, p Position) any { return s.hover(d, p) }),
 		"textDocument/definition":             at(s, func(d *document, p Position) any { return s.definition(d, p) }),
+		"textDocument/prepareRename":          at(s, func(d *document, p Position) any { return s.prepareRename(d, p) }),
+		"textDocument/rename":                 handler.New(s.renamed),
 		"textDocument/codeLens":               whole(s, func(d *document) any { return s.lenses(d) }),
 		"textDocument/formatting":             whole(s, func(d *document) any { return d.format() }),
 		"textDocument/documentSymbol":         whole(s, func(d *document) any { return s.symbols(d) }),
@@ -160,6 +162,7 @@ func (s *server) initialize(_ context.Context, p InitializeParams) (any, error) 
 			"definitionProvider":         true,
 			"documentFormattingProvider": true,
 			"documentSymbolProvider":     true,
+			"renameProvider":             map[string]any{"prepareProvider": true},
 			"codeLensProvider":           map[string]any{"resolveProvider": false},
 			"inlayHintProvider":          true,
 			"codeActionProvider":         map[string]any{"codeActionKinds": []string{"quickfix"}},
@@ -312,6 +315,14 @@ func (s *server) inlayHints(_ context.Context, p struct {
 		return nil, err
 	}
 	return s.hints(d, p.Range), nil
+}
+
+func (s *server) renamed(_ context.Context, p RenameParams) (any, error) {
+	d, err := s.need(p.TextDocument.URI)
+	if err != nil {
+		return nil, err
+	}
+	return s.rename(d, p)
 }
 
 func (s *server) codeActions(_ context.Context, p CodeActionParams) (any, error) {

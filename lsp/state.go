@@ -145,14 +145,10 @@ func (s *server) checkFiles() []string {
 
 func (s *server) checkFile(path string, f *facts) CheckFile {
 	file := CheckFile{URI: uriOf(path), File: s.relative(path), Checks: []CheckItem{}}
-	d := s.open(file.URI)
-	if d == nil {
-		text, err := readBounded(path)
-		if err != nil {
-			file.Error = err.Error()
-			return file
-		}
-		d = newDocument(file.URI, 0, text, s.bytes)
+	d, err := s.read(path)
+	if err != nil {
+		file.Error = err.Error()
+		return file
 	}
 	if len(d.text) > maxDocument {
 		file.Error = tooLarge
