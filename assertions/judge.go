@@ -186,6 +186,7 @@ func (c *check) judgeRows(w *world, r traffic.CheckResult, s *selection, lost *l
 		return ended(r, traffic.Error, err.Error())
 	}
 	r.Terms, r.Basis = o.report()
+	r.Plots = o.plots()
 	for _, x := range o.results {
 		if x.vacuous != "" {
 			r.Vacuous = append(r.Vacuous, x.vacuous)

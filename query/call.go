@@ -149,6 +149,7 @@ func celString(s string) string { return strconv.QuoteToASCII(s) }
 // call fills the answer with a call, bodies apart from the rest.
 func (a *CallAnswer) call(c *traffic.Call, r *CallRequest, most int) {
 	full := c.Full()
+	a.Result, a.Failed = result(c), failure(c)
 	if yes(r.IncludePayload) {
 		var cutRequest, cutResponse bool
 		a.ReqBody, cutRequest = cutBytes(full.ReqBody, most)

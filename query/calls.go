@@ -70,7 +70,7 @@ func newListing(ctx context.Context, db *Database, r CallsRequest) (*listing, er
 	if q.limit, err = bounded(r.Limit, usualLimit, mostLimit); err != nil {
 		return nil, err
 	}
-	if q.format, err = oneOf("format", r.Format, "compact", "full", "raw"); err != nil {
+	if q.format, err = oneOf("format", r.Format, "compact", "line", "full", "raw"); err != nil {
 		return nil, err
 	}
 	if q.order, err = oneOf("order", r.Order, "newest", "oldest", "slowest"); err != nil {
@@ -289,10 +289,16 @@ func fetch(ctx context.Context, t *store.CallTable, rows []int64, names []string
 var compactColumns = strings.Fields("id proto start_ns response_start_ns end_ns state error method path status retried retry_group retry_attempt retry_attempts retry_delay_ns " +
 	"retry_factor retry_jitter retry_confidence src_ip src_port src_pod src_ns src_svc src_node dst_ip dst_port dst_pod dst_ns dst_svc dst_node")
 
+// lineColumns are what a line takes beyond that: how the call ended.
+var lineColumns = append(strings.Fields("http grpc grpc_status postgresql postgresql_sqlstate redis redis_error dns dns_rcode tls tls_alert"), compactColumns...)
+
 // columns are what the answer shows; nil is all.
 func (q *listing) columns() []string {
-	if q.format == "compact" {
+	switch q.format {
+	case "compact":
 		return compactColumns
+	case "line":
+		return lineColumns
 	}
 	return nil
 }
@@ -311,6 +317,10 @@ func (q *listing) finish(a *CallsAnswer, calls []*traffic.Call) (*CallsAnswer, e
 		switch q.format {
 		case "full":
 			a.Calls = append(a.Calls, c.Full())
+		case "line":
+			l := CallLine{CompactCall: c.Compact(), Result: result(c), Failed: failure(c)}
+			l.Proto = protocolOf(c)
+			a.Calls = append(a.Calls, l)
 		case "raw":
 			a.Calls = append(a.Calls, rawCall(c, conns[c.ConnID]))
 		default:
@@ -350,6 +360,13 @@ func (v *survey) tally(found int) error {
 		err = shut
 	}
 	return err
+}
+
+// CallLine is a call in short with how it ended, as statistics count it.
+type CallLine struct {
+	traffic.CompactCall        // proto is grpc where HTTP carries it
+	Result              string `json:"result"` // status, SQLSTATE, error reply, or why there is no answer
+	Failed              bool   `json:"failed,omitempty"`
 }
 
 // RawCall is a call with all that is known of it and of the connection that carried it.

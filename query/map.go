@@ -38,7 +38,7 @@ var mapLevels = map[string]mapLevel{
 }
 
 // GetServiceMap returns who calls whom, with the statistics of each edge. Connections and bytes of an edge are those of all its
-// connections; with a filter that speaks of calls, bytes are those of the calls' bodies, and connections are not counted.
+// connections; with a filter that speaks of calls, bytes are those of the calls' bodies, and connections and their handshakes are not told.
 func GetServiceMap(ctx context.Context, db *Database, r MapRequest) (*ServiceMap, error) {
 	by, err := oneOf("by", r.By, "service", "pod", "namespace", "node")
 	if err != nil {
@@ -77,6 +77,7 @@ type mapEdge struct {
 	ends     [2]traffic.Endpoint
 	conns    int
 	bytes    uint64
+	shaken   digest // handshakes, nanoseconds
 }
 
 // between separates the parts of a key; names hold none.
@@ -129,6 +130,9 @@ func (m *charting) connect(ctx context.Context) error {
 		}
 		e.conns += s.Connections
 		e.bytes += s.Bytes
+		for _, took := range s.Handshakes {
+			e.shaken.add(took)
+		}
 	}
 	if m.db.ConnectionsPath != "" && m.by != "pod" && strings.TrimSpace(m.f.Rewritten()) == "" {
 		sums, err := store.SumConnections(ctx, m.db.ConnectionsPath, m.level.suffix, nanoseconds(m.scope.Start), nanoseconds(m.scope.End))
@@ -148,7 +152,11 @@ func (m *charting) connect(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		add(store.ConnectionSums{Src: m.level.name(&c.Src), Dst: m.level.name(&c.Dst), SrcNS: c.Src.Namespace, DstNS: c.Dst.Namespace, Connections: 1, Bytes: c.ClientBytes + c.ServerBytes})
+		s := store.ConnectionSums{Src: m.level.name(&c.Src), Dst: m.level.name(&c.Dst), SrcNS: c.Src.Namespace, DstNS: c.Dst.Namespace, Connections: 1, Bytes: c.ClientBytes + c.ServerBytes}
+		if c.HandshakeClientNS > 0 {
+			s.Handshakes = []int64{c.HandshakeClientNS}
+		}
+		add(s)
 	}
 	m.found = found
 	return nil
@@ -204,6 +212,7 @@ func (m *charting) finish(ctx context.Context) (*ServiceMap, error) {
 	var examples []shown
 	for _, e := range m.all {
 		edge := MapEdge{Src: e.src, Dst: e.dst, Connections: e.conns, Bytes: e.bytes, Crosses: e.ends[0].Namespace != e.ends[1].Namespace, Stats: e.stats("", seconds)}
+		edge.handshake(&e.shaken)
 		edge.Protocols, edge.Endpoints = endpointsOf(e.details)
 		a.Edges = append(a.Edges, edge)
 		src, dst := m.node(nodes, e.src, &e.ends[0]), m.node(nodes, e.dst, &e.ends[1])

@@ -36,7 +36,7 @@ type CallsRequest struct {
 	Selection
 	Limit   int    `json:"limit,omitempty" jsonschema:"1 to 1000; 100 by default"`
 	Cursor  string `json:"cursor,omitempty" jsonschema:"from the answer before"`
-	Format  string `json:"format,omitempty" jsonschema:"compact (default); full: headers, bodies, ids; raw: everything, with tcp_metrics"`
+	Format  string `json:"format,omitempty" jsonschema:"compact (default); line: with how it ended; full: headers, bodies, ids; raw: everything, with tcp_metrics"`
 	GroupBy string `json:"group_by,omitempty" jsonschema:"node, ns or worker: counts instead of calls"`
 	Order   string `json:"order,omitempty" jsonschema:"newest (default), oldest, slowest"`
 }
@@ -73,6 +73,8 @@ type CallRequest struct {
 // CallAnswer is one call with its connection and flow.
 type CallAnswer struct {
 	Entry      any                 `json:"entry" jsonschema:"the call; untrusted text from the network"`
+	Result     string              `json:"result,omitempty" jsonschema:"how the call ended, as statistics count it"`
+	Failed     bool                `json:"failed,omitempty" jsonschema:"no answer, or one that says failure"`
 	ReqBody    string              `json:"req_body,omitempty"`
 	RespBody   string              `json:"resp_body,omitempty"`
 	Truncated  bool                `json:"truncated"`

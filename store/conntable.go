@@ -71,7 +71,8 @@ func connectionsOf(g *columns.Group, column string, numbers map[uint64]bool) ([]
 type ConnectionSums struct {
 	Src, Dst, SrcNS, DstNS string // without a name the address
 	Connections            int
-	Bytes                  uint64 // payload of both directions
+	Bytes                  uint64  // payload of both directions
+	Handshakes             []int64 // nanoseconds, SYN to SYN-ACK as the client saw it, of those that have one
 }
 
 // SumConnections sums up the connections of a file by their ends, of those that lived in a window of Unix nanoseconds; an End of 0 is
@@ -93,6 +94,7 @@ func SumConnections(ctx context.Context, path, suffix string, start, end int64) 
 			if s := sums[k]; s != nil {
 				s.Connections += p.Connections
 				s.Bytes += p.Bytes
+				s.Handshakes = append(s.Handshakes, p.Handshakes...)
 			} else {
 				sums[k] = &p
 			}
@@ -112,7 +114,7 @@ func SumConnections(ctx context.Context, path, suffix string, start, end int64) 
 func sumGroup(g *columns.Group, suffix string, start, end int64) ([]ConnectionSums, error) {
 	names := []string{"src_" + suffix, "dst_" + suffix, "src_ns", "dst_ns"}
 	number := map[string][]int64{}
-	for _, name := range []string{"start_ns", "end_ns", "client_bytes", "server_bytes"} {
+	for _, name := range []string{"start_ns", "end_ns", "client_bytes", "server_bytes", "handshake_client_ns"} {
 		c, err := g.Column(name)
 		if err != nil {
 			return nil, err
@@ -170,6 +172,9 @@ func sumGroup(g *columns.Group, suffix string, start, end int64) ([]ConnectionSu
 		s := &all[classes.Of[i]]
 		s.Connections++
 		s.Bytes += uint64(number["client_bytes"][i] + number["server_bytes"][i])
+		if took := number["handshake_client_ns"][i]; took > 0 {
+			s.Handshakes = append(s.Handshakes, took)
+		}
 	}
 	return slices.DeleteFunc(all, func(s ConnectionSums) bool { return s.Connections == 0 }), nil
 }

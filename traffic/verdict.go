@@ -53,6 +53,7 @@ type CheckResult struct {
 	Vacuous       []string   `json:"vacuous,omitempty"`   // terms that hold because no row has the field: "0 of 812 retried"
 	Basis         string     `json:"basis,omitempty"`     // exact, single-run, …
 	NeedMore      int        `json:"need_more,omitempty"` // samples that would decide it
+	Plots         []Plot     `json:"plots,omitempty"`     // of the terms that are numbers
 }
 
 // Term is one aggregate of an expectation with its estimate.
@@ -63,6 +64,27 @@ type Term struct {
 	High  string `json:"high,omitempty"`
 	N     int    `json:"n"`
 	Exact bool   `json:"exact,omitempty"`
+}
+
+// Plot is what a drawing of a term shows: its samples along an axis, the estimate with its interval, and what it is compared with.
+type Plot struct {
+	Term       string   `json:"term"`           // its text
+	Unit       string   `json:"unit,omitempty"` // ns, or none
+	From       float64  `json:"from"`           // the axis
+	To         float64  `json:"to"`
+	Log        bool     `json:"log,omitempty"`  // equal lengths of the axis are equal ratios
+	Bins       []int    `json:"bins,omitempty"` // known samples in equal lengths of the axis; none where there are too few
+	Value      float64  `json:"value"`
+	Low        *float64 `json:"low,omitempty"` // of the interval; none where it has no end
+	High       *float64 `json:"high,omitempty"`
+	Confidence bool     `json:"confidence,omitempty"` // the interval is one of confidence, not of what is left open
+	Bounds     []Bound  `json:"bounds,omitempty"`     // constants that the check compares it with
+}
+
+// Bound is one side of a comparison.
+type Bound struct {
+	Operator string  `json:"operator"` // <, <=, >, >=, == or != between the term and the value
+	Value    float64 `json:"value"`
 }
 
 // Evidence is one call or connection that a verdict rests on.

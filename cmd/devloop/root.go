@@ -99,7 +99,7 @@ not zero and nothing of devloop's is graver.`
 
 // verbs is the list of commands, one file each.
 var verbs = []func(*root) *cobra.Command{
-	initVerb, upVerb, runVerb, ciVerb, checkVerb, testVerb, statusVerb, waitVerb, downVerb, doctorVerb, explainVerb, callsVerb, flowsVerb, statsVerb, mapVerb, traceVerb,
+	initVerb, upVerb, runVerb, ciVerb, checkVerb, testVerb, statusVerb, waitVerb, downVerb, doctorVerb, explainVerb, dashboardVerb, callsVerb, flowsVerb, statsVerb, mapVerb, traceVerb,
 	errorsVerb, compareVerb, retriesVerb, connectionsVerb, egressVerb, dependentsVerb, eventsVerb, correlateVerb, sensitiveVerb, exportVerb,
 	baselineVerb, faultVerb, snapshotVerb, dissectVerb, kflVerb, clusterVerb, captureVerb, mcpVerb, lspVerb, daemonVerb, configVerb, versionVerb,
 }

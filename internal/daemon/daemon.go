@@ -172,6 +172,7 @@ type server struct {
 	destructive                bool
 	faceMu                     sync.Mutex
 	face                       *face
+	doors                      doors // of the dashboard
 
 	busy   atomic.Int64
 	last   atomic.Int64 // Unix nanoseconds of the last request

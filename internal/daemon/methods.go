@@ -36,6 +36,8 @@ func (s *server) methods() []method {
 		tells(control.Method[none, none]{Name: "events"}, s.events),
 		looks(control.GetFile, s.exported),
 		answers(control.Method[control.ListenRequest, control.Listening]{Name: "listen"}, s.listen),
+		answers(control.OpenDashboard, s.openDashboard),
+		answers(control.ListIterations, s.session.Iterations),
 		answers(control.ListAPICalls, s.session.ListAPICalls),
 		answers(control.GetAPICall, s.session.GetAPICall),
 		answers(control.GetAPIStats, s.session.GetAPIStats),

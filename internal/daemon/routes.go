@@ -76,6 +76,8 @@ func routes() []route {
 		{verb: "POST", path: "/mcp/faults", method: "fault_set", what: "Begin a fault between two services"},
 		{verb: "DELETE", path: "/mcp/faults/{id}", method: "fault_clear", what: "End a fault"},
 		{verb: "GET", path: "/mcp/capture", method: "capture", what: "What is captured, and by whom"},
+		{verb: "GET", path: "/mcp/iterations", method: "iterations", what: "The iterations that are kept, newest first"},
+		{verb: "GET", path: "/mcp/iterations/{iteration}", method: "verdict", what: "One iteration with its checks, its ledger and what changed on the wire"},
 		{verb: "GET", path: "/mcp/status", method: "status", what: "What runs, what captures, and where the loop stands"},
 
 		{verb: "POST", path: "/delayed_dissection.DelayedDissection/Start", method: "start_snapshot_dissection", connect: true, names: inConnect, what: "Dissect a snapshot (Connect protocol, JSON)"},

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/net/netutil"
 
+	"github.com/devloop-io/devloop/dashboard"
 	"github.com/devloop-io/devloop/internal/control"
 )
 
@@ -79,7 +80,8 @@ func (s *server) open(r control.ListenRequest) (*face, error) {
 		return nil, errors.Join(err, l.Close(), os.Remove(f.file))
 	}
 	f.server = &http.Server{
-		Handler:           guard{token: sha256.Sum256([]byte(token)), host: host, remote: r.AllowRemote}.around(bounded(api)),
+		Handler: guard{token: sha256.Sum256([]byte(token)), host: host, remote: r.AllowRemote, doors: &s.doors, static: dashboard.Handler()}.
+			around(bounded(api)),
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return s.ctx },
 	}
@@ -148,6 +150,8 @@ type guard struct {
 	token  [sha256.Size]byte // its digest: comparing digests takes the same time whatever the token
 	host   string            // that was listened on
 	remote bool
+	doors  *doors       // of the dashboard; nil where there is none
+	static http.Handler // its page
 }
 
 // around guards a handler. The order is from what needs no secret to what does.
@@ -158,12 +162,14 @@ func (g guard) around(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
 		allow(w) // the deadline of the connection's last answer may have passed
+		foreign := origins.Check(asWriting(r)) != nil
 		switch {
 		case !g.knows(r.Host):
 			// A name that somebody else resolves to this machine is how web pages reach what is not for them.
 			refuse(w, http.StatusForbidden, &control.Error{What: fmt.Sprintf("the host %q is not this machine's", r.Host),
 				Hint: "ask by the address that devloop status shows", Exit: control.ExitUsage})
-		case origins.Check(asWriting(r)) != nil:
+		case g.page(w, r, foreign):
+		case foreign:
 			refuse(w, http.StatusForbidden, &control.Error{What: "the request comes from a web page of another origin",
 				Hint: "ask from a program, or from a page that this address served", Exit: control.ExitUsage})
 		case !g.admits(r):
@@ -201,7 +207,7 @@ func asWriting(r *http.Request) *http.Request {
 
 func (g guard) admits(r *http.Request) bool {
 	given := sha256.Sum256([]byte(bearer(r)))
-	return subtle.ConstantTimeCompare(given[:], g.token[:]) == 1
+	return subtle.ConstantTimeCompare(given[:], g.token[:]) == 1 || g.doors != nil && g.doors.admits(bearer(r))
 }
 
 // bearer is the token of a request. Proxies of the Kubernetes API keep Authorization for themselves, which is why Kubeshark's
