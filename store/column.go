@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"reflect"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -23,6 +24,7 @@ type column struct {
 	coding encoding.Encoding
 	dict   *dictionary // nil for columns without
 	plain  bool        // it has been given up for the rest of the row group
+	skip   int         // columns behind this one that say nothing where it is false
 
 	first int // row of the page's first value
 	page  *values
@@ -57,7 +59,19 @@ type dictionary struct {
 	store strings.Builder
 	last  string // the text that came last
 	code  int32
+	at    []place // of long texts
 }
+
+// place is where a long text was found in memory, which says where it may be found again: bodies that come often are the same bytes.
+type place struct {
+	text uintptr // a number: nothing is kept for it
+	code int32
+}
+
+const (
+	longText = 128
+	places   = 1 << 10
+)
 
 func newDictionary() *dictionary {
 	return &dictionary{codes: map[string]int32{"": 0}, texts: []string{""}, size: 4}
@@ -76,6 +90,18 @@ func (d *dictionary) number(s string) int32 {
 	if s == d.last {
 		return d.code
 	}
+	var at *place
+	if len(s) >= longText {
+		if d.at == nil {
+			d.at = make([]place, places)
+		}
+		p := uintptr(unsafe.Pointer(unsafe.StringData(s)))
+		at = &d.at[p/64%places]
+		if at.text == p && d.texts[at.code] == s { // what lies there may have changed
+			return at.code
+		}
+		at.text = p
+	}
 	code, ok := d.codes[s]
 	if !ok {
 		code = int32(len(d.texts))
@@ -83,6 +109,9 @@ func (d *dictionary) number(s string) int32 {
 		d.codes[s] = code
 		d.texts = append(d.texts, s)
 		d.size += 4 + len(s)
+	}
+	if at != nil {
+		at.code = code
 	}
 	d.last, d.code = d.texts[code], code
 	return code
@@ -124,7 +153,20 @@ func columnsFor(schema *parquet.Schema, row reflect.Type) []column {
 		}
 		all = append(all, c)
 	}
+	for _, s := range sections {
+		from := slices.IndexFunc(all, func(c column) bool { return c.name == s.flag })
+		to := slices.IndexFunc(all, func(c column) bool { return c.name == s.last })
+		if from >= 0 && to > from {
+			all[from].skip = to - from
+		}
+	}
 	return all
+}
+
+// sections are columns of which each says nothing unless the first one, which is a flag, is true.
+var sections = []struct{ flag, last string }{
+	{"http", "unknown_headers"}, {"grpc", "grpc_response_json"}, {"dns", "dns_truncated"}, {"tls", "tls_handshake_ns"}, {"redis", "redis_push"},
+	{"postgresql", "postgresql_auth"}, {"ws", "ws_error"}, {"gql", "gql_message_id"}, {"retried", "retry_confidence"},
 }
 
 // fieldOffsets finds where the field of each column lies.

@@ -23,3 +23,19 @@ func TestHeadersAreWrittenAsJSON(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestPlainJSON compares it with the table, for each byte at each place.
+func TestPlainJSON(t *testing.T) {
+	t.Parallel()
+	for n := range 20 {
+		for i := range n {
+			for c := range 256 {
+				b := []byte("abcdefghijklmnopqrst")[:n]
+				b[i] = byte(c)
+				if plainJSON(string(b)) != asIs[c] {
+					t.Fatalf("%q", b)
+				}
+			}
+		}
+	}
+}

@@ -273,7 +273,7 @@ func TestColumnsSuffice(t *testing.T) {
 	path := filepath.Join(t.TempDir(), callsName)
 	var calls []*traffic.Call
 	for len(calls) < 100 {
-		if c := randomCall(r); callIsText(c) {
+		if c := randomCall(r); callIsText(c, false) {
 			calls = append(calls, c)
 		}
 	}

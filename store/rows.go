@@ -90,14 +90,14 @@ type dstRow struct {
 	HostNetwork bool   `parquet:"dst_host_network"`
 }
 
-func endToRow(e *traffic.Endpoint) endRow {
+func endToRow(e *traffic.Endpoint, t *texts) endRow {
 	r := endRow{
 		Port: int32(e.Port), Name: e.Name(), NS: e.Namespace, Kind: e.Kind, Svc: e.Service, Pod: e.Pod, Container: e.Container, Node: e.Node,
 		Process: e.Process, PID: int64(e.PID), Build: e.Build, DNS: e.DNS, Outside: e.Outside,
 		Owner: e.Owner, OwnerKind: e.OwnerKind, Zone: e.Zone, NodeIP: e.NodeIP, HostNetwork: e.HostNetwork,
 	}
 	if e.IP.IsValid() {
-		r.IP = e.IP.String()
+		r.IP = t.address(e.IP)
 	}
 	if e.Labels != nil {
 		r.Labels = toJSON(e.Labels)
@@ -292,7 +292,7 @@ func callToRow(c *traffic.Call, r *callRow, t *texts) error {
 		Background: c.Background, Method: c.Method, Path: c.Path, Status: int32(c.Status), ReqSize: c.RequestSize, RespSize: c.ResponseSize,
 		ReqPktFirst: int64(c.RequestPackets.First), ReqPktLast: int64(c.RequestPackets.Last), RespPktFirst: int64(c.ResponsePackets.First),
 		RespPktLast: int64(c.ResponsePackets.Last), TraceID: c.TraceID, SpanID: c.SpanID, Iteration: c.Iteration, Revision: c.Revision,
-		Credentials: listJSON(c.Credentials), srcRow: srcRow(endToRow(&c.Src)), dstRow: dstRow(endToRow(&c.Dst)),
+		Credentials: listJSON(c.Credentials), srcRow: srcRow(endToRow(&c.Src, t)), dstRow: dstRow(endToRow(&c.Dst, t)),
 	}
 	if c.ResponseStart > c.Start {
 		r.TTFBNS = c.ResponseStart - c.Start
@@ -336,7 +336,7 @@ func callToRow(c *traffic.Call, r *callRow, t *texts) error {
 	r.websocketRow = websocketToRow(c.WebSocket)
 	r.graphqlRow = graphqlToRow(c.GraphQL)
 	r.eventsRow = eventsToRow(c.HTTP)
-	if !callIsText(c) {
+	if !callIsText(c, t.plain) {
 		var b bytes.Buffer
 		if err := gob.NewEncoder(&b).Encode(c); err != nil {
 			return fmt.Errorf("encode call %s: %w", c.ID, err)
@@ -353,8 +353,8 @@ func callToRow(c *traffic.Call, r *callRow, t *texts) error {
 	return nil
 }
 
-// callIsText reports whether everything in c that came off the wire, bodies apart, is UTF-8.
-func callIsText(c *traffic.Call) bool {
+// callIsText reports whether everything in c that came off the wire, bodies apart, is UTF-8. plain says so of HTTP headers.
+func callIsText(c *traffic.Call, plain bool) bool {
 	ok := true
 	check := func(list ...string) {
 		for _, s := range list {
@@ -368,7 +368,7 @@ func callIsText(c *traffic.Call) bool {
 	if h := c.HTTP; h != nil {
 		check(h.Version, h.Host, h.Query, h.Reason, h.BodyError, h.Upgrade)
 		for _, headers := range [][]traffic.Header{h.RequestHeaders, h.ResponseHeaders} {
-			for i := range headers {
+			for i := 0; !plain && i < len(headers); i++ {
 				check(headers[i].Name, headers[i].Value)
 			}
 		}
@@ -562,7 +562,7 @@ type connRow struct {
 	Raw []byte `parquet:"raw"` // as in callRow
 }
 
-func connToRow(c *traffic.Connection, r *connRow) error {
+func connToRow(c *traffic.Connection, r *connRow, t *texts) error {
 	*r = connRow{
 		ConnID: int64(c.ID), FlowID: int64(c.FlowID), Proto: c.Proto, L7: c.L7, Guessed: c.Guessed, StartNS: c.Start, EndNS: c.End, State: string(c.State),
 		Opened: c.Opened, Closed: c.Closed, Calls: int64(c.Calls), WindowCalls: int64(c.WindowCalls), MidRequestReset: c.MidRequestReset, ResetBy: c.ResetBy,
@@ -571,7 +571,7 @@ func connToRow(c *traffic.Connection, r *connRow) error {
 		Missing: int64(c.Missing), Undecoded: int64(c.Undecoded), Encrypted: int64(c.Encrypted), Lost: int64(c.Lost),
 		PktFirst: int64(c.Packets.First), PktLast: int64(c.Packets.Last), HandshakeClientNS: c.HandshakeClientNS, HandshakeServerNS: c.HandshakeServerNS,
 		ConnectNS: c.ConnectNS, SYNRetransmits: int32(c.SYNRetransmits), SNI: c.SNI, Points: listJSON(c.Points), Views: listJSON(c.Views), OriginalDst: addrPortText(c.OriginalDst), Revision: c.Revision,
-		Background: c.Background, CaptureSource: c.CaptureSource, srcRow: srcRow(endToRow(&c.Src)), dstRow: dstRow(endToRow(&c.Dst)),
+		Background: c.Background, CaptureSource: c.CaptureSource, srcRow: srcRow(endToRow(&c.Src, t)), dstRow: dstRow(endToRow(&c.Dst, t)),
 	}
 	if m := c.TCP; m != nil {
 		r.HasTCP = true

@@ -19,6 +19,7 @@ type stream struct {
 	onCall       func(*traffic.Call)
 	onConnection func(*traffic.Connection)
 	redactor     *redact.Redactor
+	bodies       *bodies
 
 	batch   []streamRow
 	size    int
@@ -37,7 +38,7 @@ type streamRow struct {
 
 // newStream puts itself in the place of the callbacks in o.
 func newStream(o *FileOptions) *stream {
-	s := &stream{onCall: o.Dissect.OnCall, onConnection: o.Dissect.OnConnection, redactor: o.Redactor,
+	s := &stream{onCall: o.Dissect.OnCall, onConnection: o.Dissect.OnConnection, redactor: o.Redactor, bodies: newBodies(),
 		batches: make(chan []streamRow, streamQueue), done: make(chan struct{})}
 	if s.onCall != nil {
 		o.Dissect.OnCall = func(c *traffic.Call) { s.add(streamRow{call: c}) }
@@ -64,7 +65,9 @@ func (s *stream) add(row streamRow) {
 	}
 	s.batch = append(s.batch, row)
 	if row.call != nil && row.call.HTTP != nil {
-		s.size += len(row.call.HTTP.RequestBody) + len(row.call.HTTP.ResponseBody)
+		h := row.call.HTTP
+		h.RequestBody, h.ResponseBody = s.bodies.same(h.RequestBody), s.bodies.same(h.ResponseBody)
+		s.size += len(h.RequestBody) + len(h.ResponseBody)
 	}
 	if len(s.batch) == streamBatch || s.size >= streamBytes {
 		s.send()

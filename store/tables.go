@@ -78,8 +78,12 @@ func (t *table[R]) add(fill func(*R, *texts) error) error {
 		return t.err
 	}
 	row := unsafe.Pointer(&t.row)
-	for i := range t.columns {
+	for i := 0; i < len(t.columns); i++ {
 		c := &t.columns[i]
+		if c.skip > 0 && !*(*bool)(unsafe.Add(row, c.offset)) {
+			i += c.skip
+			continue
+		}
 		size := c.take(row, t.n)
 		if size == 0 {
 			continue
@@ -186,7 +190,7 @@ func NewConnectionWriter(f io.WriteCloser) *ConnectionWriter {
 
 // Write appends a connection, of which nothing is kept. After an error there is no use in more: Close tells the cause.
 func (w *ConnectionWriter) Write(c *traffic.Connection) error {
-	return w.t.add(func(r *connRow, _ *texts) error { return connToRow(c, r) })
+	return w.t.add(func(r *connRow, x *texts) error { return connToRow(c, r, x) })
 }
 
 // Close ends the file and closes what it was made with.
