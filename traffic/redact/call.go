@@ -65,7 +65,7 @@ func (r *Redactor) headerList(c *traffic.Call, headers []traffic.Header, side st
 		known := r.header(h.Name)
 		name, kind := known.lower, known.kind
 		if kind == "" {
-			h.Value = r.field(c, h.Value, known.flags, side, "header:", name)
+			h.Value = r.plainHeader(c, known, h.Value, side)
 			continue
 		}
 		b := view(h.Value)
@@ -79,6 +79,24 @@ func (r *Redactor) headerList(c *traffic.Call, headers []traffic.Header, side st
 		}
 		h.Value = r.apply(c, h.Value, b, spans, place)
 	}
+}
+
+// plainHeader redacts the value of a header that is not secret by its name.
+func (r *Redactor) plainHeader(c *traffic.Call, h *headerName, v, side string) string {
+	if len(v) < shortest || len(v) > shortValue {
+		return r.field(c, v, h.flags, side, "header:", h.lower)
+	}
+	slot, known := h.plain(v)
+	if known {
+		return v
+	}
+	b := view(v)
+	spans := r.find(nil, b, h.flags)
+	if len(spans) == 0 {
+		h.note(slot, v)
+		return v
+	}
+	return r.apply(c, v, b, spans, side+"header:"+h.lower)
 }
 
 // view is the bytes of s, which must not be written to: most calls carry no secret, and copying them all costs more
@@ -100,12 +118,22 @@ func cookieName(b []byte, at int) []byte {
 	return bytes.TrimSpace(b[bytes.LastIndexByte(b[:eq], ';')+1 : eq])
 }
 
+// shortest is how long a text with a secret is at least.
+const shortest = 9
+
 // field redacts one short text; place says in parts where it stood.
 func (r *Redactor) field(c *traffic.Call, s string, flags int, place ...string) string {
-	if len(s) < 9 {
+	if len(s) < shortest {
 		return s
 	}
 	b := view(s)
+	if len(s) <= shortValue { // looking costs no more than remembering
+		spans := r.find(nil, b, flags)
+		if len(spans) == 0 {
+			return s
+		}
+		return r.apply(c, s, b, spans, strings.Join(place, ""))
+	}
 	slot, known := r.memo.knows(b, flags)
 	if known {
 		return s

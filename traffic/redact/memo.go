@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"strings"
 	"sync/atomic"
+	"unsafe"
 )
 
 // memo remembers texts that hold no secret, since services say the same things over and over, and looking is most of what redaction
@@ -14,16 +15,19 @@ type memo struct {
 	marks [memoMarks]atomic.Uint32 // hash of the text that came last
 	texts [memoSlots]atomic.Pointer[plainText]
 	names [nameSlots]atomic.Pointer[headerName]
-	total atomic.Int64 // bytes of the long ones
+	at    [memoPlaces]atomic.Pointer[plainText] // long ones, by the address at which they were read
+	total atomic.Int64                          // bytes of the long ones
 }
 
 const (
-	memoSlots = 2048
-	memoMarks = 16384
-	nameSlots = 512
-	memoText  = 64 << 10 // longer texts are looked at each time
-	memoLong  = 4 << 10  // of texts longer than this, memoTotal bytes are remembered
-	memoTotal = 8 << 20
+	memoSlots  = 2048
+	memoMarks  = 16384
+	memoPlaces = 1024
+	memoPlace  = 128 // shorter texts are hashed as fast as compared
+	nameSlots  = 512
+	memoText   = 64 << 10 // longer texts are looked at each time
+	memoLong   = 4 << 10  // of texts longer than this, memoTotal bytes are remembered
+	memoTotal  = 8 << 20
 )
 
 // plainText is a text without a secret, and how it was read.
@@ -38,6 +42,35 @@ type headerName struct {
 	lower string
 	kind  string // of the secret that is its value; empty for none
 	flags int    // for looking at its value where it is none
+
+	values [nameValues]atomic.Pointer[string] // short ones that hold no secret
+	marks  [nameValues]atomic.Uint32          // of the values that came last
+}
+
+const (
+	nameValues = 8
+	shortValue = 128 // a longer one is looked up in [memo]
+)
+
+// plain reports whether a short value, which has two bytes at least, was noted. Most headers have the same few values all the time.
+func (h *headerName) plain(v string) (slot int, known bool) {
+	slot = (len(v) + int(v[0]) + int(v[len(v)-1])) % nameValues
+	p := h.values[slot].Load()
+	return slot, p != nil && *p == v
+}
+
+// note remembers that a value holds no secret, when it comes for the second time.
+func (h *headerName) note(slot int, v string) {
+	mark := uint32(len(v))
+	for _, c := range []byte(v[max(0, len(v)-12):]) {
+		mark = mark*31 + uint32(c)
+	}
+	if h.marks[slot].Load() != mark {
+		h.marks[slot].Store(mark)
+		return
+	}
+	v = strings.Clone(v)
+	h.values[slot].Store(&v)
 }
 
 func newMemo() *memo { return &memo{seed: maphash.MakeSeed()} }
@@ -47,13 +80,27 @@ func (m *memo) knows(b []byte, how int) (slot uint64, known bool) {
 	if len(b) > memoText {
 		return 0, false
 	}
+	var at *atomic.Pointer[plainText]
+	if len(b) >= memoPlace {
+		at = &m.at[uintptr(unsafe.Pointer(&b[0]))/64%memoPlaces]
+		if p := at.Load(); p.is(b, how) { // what lies there may have changed
+			return 0, true
+		}
+	}
 	slot = maphash.Bytes(m.seed, b) + uint64(how)
 	for i := range uint64(2) {
-		if p := m.texts[(slot+i)%memoSlots].Load(); p != nil && p.how == how && p.text == string(b) {
+		if p := m.texts[(slot+i)%memoSlots].Load(); p.is(b, how) {
+			if at != nil {
+				at.Store(p)
+			}
 			return slot, true
 		}
 	}
 	return slot, false
+}
+
+func (p *plainText) is(b []byte, how int) bool {
+	return p != nil && p.how == how && p.text == string(b)
 }
 
 // note remembers that b holds no secret.
