@@ -1,6 +1,6 @@
 import * as vscode from "vscode";
-import { CloseAction, ErrorAction, LanguageClient, RevealOutputChannelOn, State as ClientState, type ClientCapabilities, type StaticFeature } from "vscode-languageclient/node";
-import type { Checks, State } from "./state";
+import { CloseAction, ErrorAction, LanguageClient, RevealOutputChannelOn, type ClientCapabilities, type StaticFeature } from "vscode-languageclient/node";
+import type { State } from "./state";
 
 /** The files that the language server reads: check files, devloop.yaml, and sources that may register routes or call services. */
 const selector = [
@@ -58,8 +58,3 @@ const speaksDevloop: StaticFeature = {
 	getState: () => ({ kind: "static" }),
 	clear() {},
 };
-
-/** checksOf asks for the checks of the workspace. */
-export async function checksOf(client: LanguageClient): Promise<Checks | undefined> {
-	return client.state === ClientState.Running ? client.sendRequest<Checks>("devloop/checks") : undefined;
-}

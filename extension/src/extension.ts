@@ -3,12 +3,12 @@ import * as path from "node:path";
 import * as vscode from "vscode";
 import type { LanguageClient } from "vscode-languageclient/node";
 import { BinaryError, find } from "./binary";
-import { checksOf, startServer } from "./client";
 import type { Iteration } from "./daemon";
 import { Dashboard } from "./dashboard";
 import { Loop } from "./loop";
 import { offerServer } from "./mcp";
 import { document } from "./report";
+import type { Checks } from "./state";
 import { StatusBar } from "./status";
 import { Tests } from "./tests";
 import { Calls, Iterations, Snapshots } from "./trees";
@@ -48,7 +48,7 @@ class Extension {
 
 	constructor(private readonly context: vscode.ExtensionContext, private readonly log: vscode.LogOutputChannel, private readonly folder: vscode.Uri) {
 		this.loop = new Loop(folder);
-		this.tests = new Tests(this.loop, async () => this.client && checksOf(this.client));
+		this.tests = new Tests(this.loop, async () => (this.client?.isRunning() ? this.client.sendRequest<Checks>("devloop/checks") : undefined));
 		this.iterations = new Iterations(this.loop);
 		this.calls = new Calls(this.loop);
 		this.snapshots = new Snapshots(this.loop);
@@ -57,6 +57,7 @@ class Extension {
 
 	register(): void {
 		const on = (command: string, f: (...args: string[]) => unknown): vscode.Disposable => vscode.commands.registerCommand(`devloop.${command}`, f);
+		const checkFiles = vscode.workspace.createFileSystemWatcher("**/*.netcheck.{yaml,yml}");
 		this.context.subscriptions.push(
 			this.loop, this.status, this.tests, this.dashboard, { dispose: () => void this.stop() },
 			vscode.window.registerTreeDataProvider("devloop.iterations", this.iterations),
@@ -76,9 +77,7 @@ class Extension {
 					this.later();
 				}
 			}),
-			vscode.workspace.onDidRenameFiles(() => this.later()),
-			vscode.workspace.onDidDeleteFiles(() => this.later()),
-			vscode.workspace.onDidCreateFiles(() => this.later()),
+			checkFiles, checkFiles.onDidCreate(() => this.later()), checkFiles.onDidDelete(() => this.later()), checkFiles.onDidChange(() => this.later()),
 			vscode.workspace.onDidChangeConfiguration((e) => {
 				if (e.affectsConfiguration("devloop.path")) {
 					void this.restart();
@@ -88,7 +87,7 @@ class Extension {
 			on("down", () => this.loop.terminal("down", ["down"])),
 			on("doctor", () => this.loop.terminal("doctor", ["doctor"])),
 			on("init", () => this.loop.terminal("init", ["init"])),
-			on("suggest", () => this.loop.terminal("suggest", ["suggest"])),
+			on("suggest", () => this.suggest()),
 			on("accept", () => this.accept()),
 			on("run", (name?: string) => this.run(name)),
 			on("evidence", (iteration?: string, check?: string) => this.evidence(iteration, check)),
@@ -117,6 +116,7 @@ class Extension {
 			const setting = vscode.workspace.getConfiguration("devloop").get<string>("path", "").trim();
 			this.loop.binary = await find({ setting, extension: this.context.extensionPath, path: process.env["PATH"] ?? "", platform: process.platform });
 			this.log.info(`devloop ${this.loop.binary.version} at ${this.loop.binary.path}`);
+			const { startServer } = await import("./client"); // most of what there is to load, so not while the window waits
 			this.client = await startServer(this.loop.binary.path, await this.workspace(), this.log, (state) => this.loop.set(state), (why) => this.trouble(why, why));
 			this.server = offerServer(this.loop);
 			await this.tests.refresh();
@@ -229,6 +229,16 @@ class Extension {
 			return document(it, (it.checks ?? []).filter((c) => c.name === name));
 		} catch (e) {
 			return e instanceof Error ? e.message : String(e);
+		}
+	}
+
+	/** suggest drafts checks from what was seen, as a file that is not saved yet. */
+	private async suggest(): Promise<void> {
+		try {
+			const drafted = await vscode.window.withProgress({ location: vscode.ProgressLocation.Window, title: "devloop drafts checks" }, () => this.loop.ask<{ yaml: string }>("checks_suggest", {}));
+			await vscode.window.showTextDocument(await vscode.workspace.openTextDocument({ language: "yaml", content: drafted.yaml }));
+		} catch (e) {
+			void vscode.window.showWarningMessage(e instanceof Error ? e.message : String(e));
 		}
 	}
 
