@@ -19,7 +19,7 @@ type stream struct {
 	onCall       func(*traffic.Call)
 	onConnection func(*traffic.Connection)
 	redactor     *redact.Redactor
-	bodies       *bodies
+	bodies       *repeatedBodies
 
 	batch   []streamRow
 	size    int
@@ -38,7 +38,7 @@ type streamRow struct {
 
 // newStream puts itself in the place of the callbacks in o.
 func newStream(o *FileOptions) *stream {
-	s := &stream{onCall: o.Dissect.OnCall, onConnection: o.Dissect.OnConnection, redactor: o.Redactor, bodies: newBodies(),
+	s := &stream{onCall: o.Dissect.OnCall, onConnection: o.Dissect.OnConnection, redactor: o.Redactor, bodies: newRepeatedBodies(),
 		batches: make(chan []streamRow, streamQueue), done: make(chan struct{})}
 	if s.onCall != nil {
 		o.Dissect.OnCall = func(c *traffic.Call) { s.add(streamRow{call: c}) }

@@ -6,10 +6,10 @@ import (
 	"testing"
 )
 
-// TestBodies: what comes back says the same, and is the same bytes once a body has come twice.
-func TestBodies(t *testing.T) {
+// TestRepeatedBodies: what comes back says the same, and is the same bytes once a body has come twice.
+func TestRepeatedBodies(t *testing.T) {
 	t.Parallel()
-	x := newBodies()
+	x := newRepeatedBodies()
 	scratch := make([]byte, 0, 1<<20)
 	found := 0
 	for i := range 20_000 {

@@ -2,10 +2,10 @@ package store
 
 import "hash/maphash"
 
-// bodies makes bodies that come again and again the same bytes in memory, which whoever reads them later recognises by their address. It
+// repeatedBodies makes bodies that come again and again the same bytes in memory, which whoever reads them later recognises by their address. It
 // takes some MB at most: a body moves in when it comes for the second time, and may push another out. What it handed out is never
 // written to.
-type bodies struct {
+type repeatedBodies struct {
 	seed  maphash.Seed
 	marks []uint32 // hash of the body that came last
 	kept  [][]byte
@@ -20,12 +20,12 @@ const (
 	bodyMost  = 64 << 10 //
 )
 
-func newBodies() *bodies {
-	return &bodies{seed: maphash.MakeSeed(), marks: make([]uint32, bodyMarks), kept: make([][]byte, bodySlots)}
+func newRepeatedBodies() *repeatedBodies {
+	return &repeatedBodies{seed: maphash.MakeSeed(), marks: make([]uint32, bodyMarks), kept: make([][]byte, bodySlots)}
 }
 
 // same is a body that says the same as b, be it b.
-func (x *bodies) same(b []byte) []byte {
+func (x *repeatedBodies) same(b []byte) []byte {
 	if len(b) < bodyLeast || len(b) > bodyMost {
 		return b
 	}
