@@ -3,22 +3,18 @@ package query
 import (
 	"fmt"
 	"math"
-
-	"github.com/DataDog/sketches-go/ddsketch"
-	"github.com/DataDog/sketches-go/ddsketch/mapping"
-	"github.com/DataDog/sketches-go/ddsketch/store"
 )
 
 // maxExact is how many values a digest keeps as they are. Beyond it, a sketch tells percentiles within relativeError.
 const (
 	maxExact      = 1 << 16
-	relativeError = 0.01
+	relativeError = 0.004
 )
 
 // digest tells percentiles of latencies. The same values in any order give the same answer. The zero value is ready.
 type digest struct {
 	values []int64 // nanoseconds
-	sketch *ddsketch.DDSketch
+	sketch *histogram
 	n      int
 	sum    float64
 	max    int64
@@ -29,7 +25,7 @@ func (d *digest) add(v int64) {
 	d.sum += float64(v)
 	d.max = max(d.max, v)
 	if d.sketch != nil {
-		d.count(v)
+		d.sketch.add(v, 1)
 		return
 	}
 	d.values = append(d.values, v)
@@ -41,24 +37,62 @@ func (d *digest) add(v int64) {
 // condense turns the values into a sketch.
 func (d *digest) condense() {
 	if d.sketch == nil {
-		d.sketch = newSketch()
+		d.sketch = &histogram{}
 	}
 	for _, v := range d.values {
-		d.count(v)
+		d.sketch.add(v, 1)
 	}
 	d.values = nil
 }
 
-func newSketch() *ddsketch.DDSketch {
-	m, err := mapping.NewCubicallyInterpolatedMapping(relativeError)
-	if err != nil {
-		panic(fmt.Sprintf("a relative error of %v is one: %v", relativeError, err)) // a constant of ours
-	}
-	return ddsketch.NewDDSketch(m, store.NewDenseStore(), store.NewDenseStore())
+// histogram counts values in intervals of the same relative width: 128 between a power of two and the next.
+type histogram struct {
+	first  int // interval of counts[0]
+	counts []int
 }
 
-// count adds to the sketch, which refuses only what is no number.
-func (d *digest) count(v int64) { _ = d.sketch.Add(float64(v)) }
+// narrow is by how many bits of a floating point number's fraction intervals are told apart.
+const narrow = 7
+
+// add counts a value, which is positive, n times more.
+func (h *histogram) add(v int64, n int) {
+	i := int(math.Float64bits(float64(v)) >> (52 - narrow))
+	switch {
+	case len(h.counts) == 0:
+		h.first, h.counts = i, make([]int, 1)
+	case i < h.first:
+		h.counts = append(make([]int, h.first-i), h.counts...)
+		h.first = i
+	}
+	for len(h.counts) <= i-h.first {
+		h.counts = append(h.counts, 0)
+	}
+	h.counts[i-h.first] += n
+}
+
+func (h *histogram) merge(o *histogram) {
+	for i, n := range o.counts {
+		if n > 0 {
+			h.add(intervalMiddle(o.first+i), n)
+		}
+	}
+}
+
+// intervalMiddle is the value in the middle of an interval.
+func intervalMiddle(i int) int64 {
+	return int64(math.Float64frombits(uint64(i)<<(52-narrow) | 1<<(51-narrow)))
+}
+
+// at is the value with so many before it.
+func (h *histogram) at(rank int) int64 {
+	for i, n := range h.counts {
+		if rank < n {
+			return intervalMiddle(h.first + i)
+		}
+		rank -= n
+	}
+	return 0
+}
 
 // merge adds what another digest holds, which stays as it is.
 func (d *digest) merge(o *digest) {
@@ -71,10 +105,10 @@ func (d *digest) merge(o *digest) {
 	}
 	d.condense()
 	if o.sketch != nil {
-		_ = d.sketch.MergeWith(o.sketch) // of the same mapping
+		d.sketch.merge(o.sketch)
 	}
 	for _, v := range o.values {
-		d.count(v)
+		d.sketch.add(v, 1)
 	}
 }
 
@@ -92,10 +126,7 @@ func (d *digest) at(percents ...int) []int64 {
 			from = rank
 			continue
 		}
-		v, err := d.sketch.GetValueAtQuantile(float64(rank) / float64(max(1, d.n-1)))
-		if err == nil {
-			out[i] = min(int64(math.Round(v)), d.max)
-		}
+		out[i] = min(d.sketch.at(rank), d.max)
 	}
 	return out
 }
@@ -105,7 +136,7 @@ func (d *digest) approximate() string {
 	if d.sketch == nil {
 		return ""
 	}
-	return fmt.Sprintf("percentiles are within %v %% of the value: %d values were condensed (DDSketch)", relativeError*100, d.n)
+	return fmt.Sprintf("percentiles are within %v %% of the value: %d values were condensed", relativeError*100, d.n)
 }
 
 // nth is what would stand at place k if the values were sorted; smaller ones then stand before it, larger ones behind. Quickselect

@@ -256,15 +256,22 @@ func (m *charting) node(nodes map[string]*MapNode, name string, e *traffic.Endpo
 }
 
 // endpointsOf are the protocols, and the busiest endpoints, of what was asked on an edge.
-func endpointsOf(details map[string]int) (protocols, endpoints []string) {
-	names := slices.SortedFunc(maps.Keys(details), func(a, b string) int { return cmp.Or(cmp.Compare(details[b], details[a]), cmp.Compare(a, b)) })
+func endpointsOf(details []detail) (protocols, endpoints []string) {
 	protocols = []string{}
-	for _, name := range names {
-		protocol, endpoint, _ := strings.Cut(name, between)
+	busiest := func(a, b detail) int { return cmp.Or(cmp.Compare(b.n, a.n), cmp.Compare(a.name, b.name)) }
+	var top []detail // in order
+	for _, d := range details {
+		protocol, endpoint, _ := strings.Cut(d.name, between)
 		protocols = note(protocols, protocol, 32)
-		if len(endpoints) < mostEndpoints && endpoint != "" {
-			endpoints = append(endpoints, endpoint)
+		if endpoint == "" || len(top) == mostEndpoints && busiest(top[mostEndpoints-1], d) < 0 {
+			continue
 		}
+		at, _ := slices.BinarySearchFunc(top, d, busiest)
+		top = slices.Insert(top[:min(len(top), mostEndpoints-1)], min(at, mostEndpoints-1), d)
+	}
+	for _, d := range top {
+		_, endpoint, _ := strings.Cut(d.name, between)
+		endpoints = append(endpoints, endpoint)
 	}
 	slices.Sort(protocols)
 	return protocols, endpoints

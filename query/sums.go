@@ -109,8 +109,7 @@ type group struct {
 	statuses  map[string]int
 	req, resp int64
 	latency   digest
-	details   map[string]int
-	numbered  map[int]int // details by their number, while one goroutine counts
+	details   []detail // what is further counted
 	first     example
 	failed    example // the first that failed
 }
@@ -128,7 +127,15 @@ func (e *example) offer(place int64, id string) {
 	}
 }
 
-func (g *group) count(o outcome, n int, place int64, id string) {
+// example offers a call that may be shown for the group.
+func (g *group) example(o outcome, place int64, id string) {
+	g.first.offer(place, id)
+	if o.failed {
+		g.failed.offer(place, id)
+	}
+}
+
+func (g *group) count(o outcome, n int) {
 	g.calls += n
 	if g.statuses == nil {
 		g.statuses = map[string]int{}
@@ -136,32 +143,24 @@ func (g *group) count(o outcome, n int, place int64, id string) {
 	if _, ok := g.statuses[o.status]; ok || len(g.statuses) < maxStatuses {
 		g.statuses[o.status] += n
 	}
-	g.first.offer(place, id)
 	if o.answered {
 		g.answered += n
 	}
 	if o.failed {
 		g.errors += n
-		g.failed.offer(place, id)
 	}
 }
 
-// maxStatuses bounds the statuses, and maxDetails the further names, that a group counts one by one.
-const (
-	maxStatuses = 64
-	maxDetails  = 10_000
-)
+// maxStatuses bounds the statuses that a group counts one by one.
+const maxStatuses = 64
 
-func (g *group) detail(name string, n int) {
-	if g.details == nil {
-		g.details = map[string]int{}
-	}
-	if _, ok := g.details[name]; ok || len(g.details) < maxDetails {
-		g.details[name] += n
-	}
+// detail is a name that is counted in a group.
+type detail struct {
+	name string
+	n    int
 }
 
-// merge adds another group. Which details and statuses find room is the same in any order while there are few.
+// merge adds another group, but for its details. Which statuses find room is the same in any order while there are few.
 func (g *group) merge(o *group) {
 	if g.like == nil {
 		g.like = o.like
@@ -178,9 +177,6 @@ func (g *group) merge(o *group) {
 	for status, n := range o.statuses {
 		g.statuses[status] += n
 	}
-	for name, n := range o.details {
-		g.detail(name, n)
-	}
 	if o.first.found {
 		g.first.offer(o.first.place, o.first.id)
 	}
@@ -191,12 +187,17 @@ func (g *group) merge(o *group) {
 
 // summing is calls summed up, by group and by stretch of time.
 type summing struct {
-	groups  []*group // "" is that of calls without one
-	byName  map[string]int
-	buckets map[int64]*group // by begin, Unix nanoseconds
+	groups   []*group // "" is that of calls without one
+	byName   map[string]int
+	buckets  map[int64]*group // by begin, Unix nanoseconds
+	details  []string
+	byDetail map[string]int
+	detailed pairCounts // calls by group and detail
 }
 
-func newSumming() *summing { return &summing{byName: map[string]int{}, buckets: map[int64]*group{}} }
+func newSumming() *summing {
+	return &summing{byName: map[string]int{}, buckets: map[int64]*group{}, byDetail: map[string]int{}}
+}
 
 // otherGroups is where groups go that find no room.
 const otherGroups = "(others)"
@@ -252,12 +253,25 @@ func (s *summing) relieve() {
 }
 
 func (s *summing) merge(o *summing) {
-	for _, g := range o.groups {
-		s.groups[s.index(g.name, g.like)].merge(g)
+	groups, details := make([]int, len(o.groups)), make([]int, len(o.details))
+	for i, g := range o.groups {
+		groups[i] = s.index(g.name, g.like)
+		s.groups[groups[i]].merge(g)
 	}
+	for i, name := range o.details {
+		details[i] = intern(&s.details, s.byDetail, name)
+	}
+	o.detailed.each(func(g, d int, n uint32) { s.detailed.add(groups[g], details[d], n) })
 	for begin, b := range o.buckets {
 		s.bucket(begin, 1).merge(b)
 	}
+}
+
+// detail hands each group its details.
+func (s *summing) detail() {
+	s.detailed.each(func(g, d int, n uint32) {
+		s.groups[g].details = append(s.groups[g].details, detail{s.details[d], int(n)})
+	})
 }
 
 // sums sums up the selected calls. Width is that of stretches of time in nanoseconds, 0 for none; detail, which may be nil, names
@@ -278,19 +292,21 @@ func (v *survey) sums(ctx context.Context, by grouping, detail *grouping, width 
 			into = append(into, s.bucket(c.Start, width))
 		}
 		for _, g := range into {
-			g.count(o, 1, place, c.ID)
+			g.count(o, 1)
+			g.example(o, place, c.ID)
 			g.req, g.resp = g.req+c.RequestSize, g.resp+c.ResponseSize
 			if l := c.Latency(); o.complete && l > 0 {
 				g.latency.add(l)
 			}
 		}
 		if detail != nil {
-			into[0].detail(detail.of(c), 1)
+			s.detailed.add(s.byName[into[0].name], intern(&s.details, s.byDetail, detail.of(c)), 1)
 		}
 		if place++; place%(1<<16) == 0 {
 			s.relieve()
 		}
 	}
+	s.detail()
 	return s, nil
 }
 
@@ -315,12 +331,20 @@ func (v *survey) sumColumns(ctx context.Context, by grouping, detail *grouping, 
 	if err != nil {
 		return nil, err
 	}
-	all := newSumming()
+	var all *summing
 	for _, w := range workers {
-		if w != nil {
+		switch {
+		case w == nil:
+		case all == nil:
+			all = w.finish()
+		default:
 			all.merge(w.finish())
 		}
 	}
+	if all == nil {
+		all = newSumming()
+	}
+	all.detail()
 	return all, nil
 }
 
@@ -330,8 +354,8 @@ type columnSums struct {
 	width    int64
 	outcomes []outcome
 	byEnd    map[outcome]int
-	details  []string
-	byDetail map[string]int
+	ended    pairCounts // calls by group and outcome
+	sorting  store.Sorting
 	key, end *store.Classifier
 	detail   *store.Classifier
 
@@ -339,17 +363,79 @@ type columnSums struct {
 }
 
 func newColumnSums(by grouping, detail *grouping, width int64) *columnSums {
-	s := &columnSums{summing: newSumming(), width: width, byEnd: map[outcome]int{}, byDetail: map[string]int{}}
-	s.key = store.NewClassifier(by.columns, by.more, func(c *traffic.Call) int { return s.index(by.of(c), c) })
-	s.end = store.NewClassifier(endColumns, endFurther, func(c *traffic.Call) int {
+	s := &columnSums{summing: newSumming(), width: width, byEnd: map[outcome]int{}}
+	s.key = s.sorting.Classifier(by.columns, by.more, func(c *traffic.Call) int { return s.index(by.of(c), c) })
+	s.end = s.sorting.Classifier(endColumns, endFurther, func(c *traffic.Call) int {
 		return intern(&s.outcomes, s.byEnd, outcomeOf(c))
 	})
 	if detail != nil {
-		s.detail = store.NewClassifier(detail.columns, detail.more, func(c *traffic.Call) int {
+		s.detail = s.sorting.Classifier(detail.columns, detail.more, func(c *traffic.Call) int {
 			return intern(&s.details, s.byDetail, detail.of(c))
 		})
 	}
 	return s
+}
+
+// pairCounts counts by two numbers: in a table with a place for each pair while that is small, then by a hash.
+type pairCounts struct {
+	cells  []uint32
+	stride int // a power of two above every second number
+	sparse map[uint64]uint32
+}
+
+// mostCells bounds the table, and maxPairs the pairs that are counted beyond it.
+const (
+	mostCells = 1 << 20
+	maxPairs  = 1 << 19
+)
+
+// add counts n more, and reports whether they are the first ones.
+func (p *pairCounts) add(a, b int, n uint32) (first bool) {
+	if p.sparse == nil && (b >= p.stride || (a+1)*p.stride > len(p.cells)) {
+		p.grow(a, b)
+	}
+	if p.sparse == nil {
+		c := &p.cells[a*p.stride+b]
+		*c += n
+		return *c == n
+	}
+	key := uint64(a)<<32 | uint64(b)
+	old, ok := p.sparse[key]
+	if ok || len(p.sparse) < maxPairs {
+		p.sparse[key] = old + n
+	}
+	return !ok
+}
+
+// grow makes room for a pair.
+func (p *pairCounts) grow(a, b int) {
+	old := *p
+	p.stride = max(p.stride, 16)
+	for p.stride <= b {
+		p.stride *= 2
+	}
+	rows := max(64, len(old.cells)/max(1, old.stride))
+	for rows <= a {
+		rows *= 2
+	}
+	if rows*p.stride <= mostCells {
+		p.cells = make([]uint32, rows*p.stride)
+	} else {
+		p.cells, p.sparse = nil, map[uint64]uint32{}
+	}
+	old.each(func(a, b int, n uint32) { p.add(a, b, n) })
+}
+
+// each calls do with the pairs and their counts.
+func (p *pairCounts) each(do func(a, b int, n uint32)) {
+	for i, n := range p.cells {
+		if n > 0 {
+			do(i/p.stride, i%p.stride, n)
+		}
+	}
+	for key, n := range p.sparse {
+		do(int(key>>32), int(uint32(key)), n)
+	}
 }
 
 // intern is the place of a value in a list of distinct ones.
@@ -364,14 +450,11 @@ func intern[T comparable](list *[]T, places map[T]int, v T) int {
 }
 
 func (s *columnSums) add(g *store.CallGroup) error {
-	keyOf, keys, err := s.key.Sort(g)
-	if err != nil {
+	if err := s.sorting.Sort(g); err != nil {
 		return err
 	}
-	endOf, ends, err := s.end.Sort(g)
-	if err != nil {
-		return err
-	}
+	defer s.sorting.Done()
+	var err error
 	for _, x := range []struct {
 		name string
 		out  *[]int64
@@ -380,63 +463,45 @@ func (s *columnSums) add(g *store.CallGroup) error {
 			return err
 		}
 	}
-	columns.Pairs(g.Selected, keyOf, endOf, len(keys), len(ends), func(k, e uint32, n, first int) {
-		s.groups[keys[k]].count(s.outcomes[ends[e]], n, g.First+int64(first), "")
-	})
-	groups, complete := make([]*group, len(keys)), make([]bool, len(ends))
-	for k, at := range keys {
+	groups, complete := make([]*group, len(s.key.Class)), make([]bool, len(s.end.Class))
+	for k, at := range s.key.Class {
 		if at >= 0 {
 			groups[k] = s.groups[at]
 		}
 	}
-	for e, at := range ends {
+	for e, at := range s.end.Class {
 		complete[e] = at >= 0 && s.outcomes[at].complete
 	}
-	for i := range keyOf {
-		if !g.Selected.Has(i) {
-			continue
-		}
-		into := groups[keyOf[i]]
+	for i := range g.Selected.All() {
+		key, end := s.key.Of[i], s.end.Of[i]
+		into := groups[key]
 		into.req += s.req[i]
 		into.resp += s.resp[i]
-		if l := s.latency[i]; l > 0 && complete[endOf[i]] {
+		if l := s.latency[i]; l > 0 && complete[end] {
 			into.latency.add(l)
 		}
+		if s.ended.add(s.key.Class[key], s.end.Class[end], 1) {
+			into.example(s.outcomes[s.end.Class[end]], g.First+int64(i), "")
+		}
+		if s.detail != nil {
+			s.detailed.add(s.key.Class[key], s.detail.Class[s.detail.Of[i]], 1)
+		}
 	}
-	if err := s.addBuckets(g, endOf, ends, complete); err != nil {
+	if err := s.addBuckets(g, complete); err != nil {
 		return err
 	}
 	s.relieve()
-	if s.detail == nil {
-		return nil
-	}
-	detailOf, details, err := s.detail.Sort(g)
-	if err != nil {
-		return err
-	}
-	columns.Pairs(g.Selected, keyOf, detailOf, len(keys), len(details), func(k, d uint32, n, _ int) {
-		g := s.groups[keys[k]]
-		if g.numbered == nil {
-			g.numbered = map[int]int{}
-		}
-		g.numbered[details[d]] += n
-	})
 	return nil
 }
 
-// finish names the details.
+// finish tells the groups how their calls ended.
 func (s *columnSums) finish() *summing {
-	for _, g := range s.groups {
-		for d, n := range g.numbered {
-			g.detail(s.details[d], n)
-		}
-		g.numbered = nil
-	}
+	s.ended.each(func(g, e int, n uint32) { s.groups[g].count(s.outcomes[e], int(n)) })
 	return s.summing
 }
 
 // addBuckets sums up by stretches of time.
-func (s *columnSums) addBuckets(g *store.CallGroup, endOf []uint32, ends []int, complete []bool) (err error) {
+func (s *columnSums) addBuckets(g *store.CallGroup, complete []bool) (err error) {
 	if s.width == 0 {
 		return nil
 	}
@@ -444,11 +509,13 @@ func (s *columnSums) addBuckets(g *store.CallGroup, endOf []uint32, ends []int, 
 		return err
 	}
 	for i := range g.Selected.All() {
+		end := s.end.Of[i]
 		b := s.bucket(s.start[i], s.width)
-		b.count(s.outcomes[ends[endOf[i]]], 1, g.First+int64(i), "")
+		b.count(s.outcomes[s.end.Class[end]], 1)
+		b.example(s.outcomes[s.end.Class[end]], g.First+int64(i), "")
 		b.req += s.req[i]
 		b.resp += s.resp[i]
-		if l := s.latency[i]; l > 0 && complete[endOf[i]] {
+		if l := s.latency[i]; l > 0 && complete[end] {
 			b.latency.add(l)
 		}
 	}

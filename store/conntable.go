@@ -127,7 +127,8 @@ func sumGroup(g *columns.Group, suffix string, start, end int64) ([]ConnectionSu
 			lived.Set(i)
 		}
 	}
-	classes := g.Sort(lived)
+	classes := g.Sort(lived, nil)
+	defer classes.Done()
 	for _, name := range names {
 		if err := classes.By(g, name); err != nil {
 			return nil, err

@@ -184,24 +184,6 @@ func (t *CallTable) Calls(ctx context.Context, rows []int64, names []string) ([]
 type CallGroup struct {
 	*columns.Group
 	Selected columns.Bits
-	base     *columns.Classes
-}
-
-// baseColumns tell what a call is: all else that is known of it depends on that. Classifiers begin with them.
-var baseColumns = []string{"raw", "proto", "http", "grpc", "postgresql", "redis", "dns", "tls", "ws"}
-
-// sorted begins to sort the selected calls.
-func (g *CallGroup) sorted() (*columns.Classes, error) {
-	if g.base == nil {
-		c := g.Sort(g.Selected)
-		for _, name := range baseColumns {
-			if err := c.By(g.Group, name); err != nil {
-				return nil, err
-			}
-		}
-		g.base = c
-	}
-	return g.base.Clone(), nil
 }
 
 // Scan finds calls and hands them to visit, part by part. Worker numbers the goroutine that calls it, from 0; [columns.Workers] says
@@ -217,14 +199,27 @@ func (t *CallTable) Scan(ctx context.Context, s CallSearch, visit func(worker in
 	})
 }
 
-// Classifier numbers calls by something that follows from a few columns. One goroutine at a time may use it.
+// baseColumns tell what a call is: all else that is known of it depends on that. Classifiers begin with them.
+var baseColumns = []string{"raw", "proto", "http", "grpc", "postgresql", "redis", "dns", "tls", "ws"}
+
+// Sorting sorts the calls of one part of a file after the other, each by several classifiers. One goroutine at a time may use it.
+type Sorting struct {
+	base        columns.Numbering
+	classifiers []*Classifier
+	sorted      *columns.Classes
+}
+
+// Classifier numbers calls by something that follows from a few columns.
 type Classifier struct {
+	Of      []uint32 // a number for each selected row
+	Class   []int    // of each number the class; -1 where no row has it
 	columns []string
 	more    []Further
 	of      func(*traffic.Call) int
 	set     []setter
-	known   map[string]int
-	key     []byte
+	by      columns.Numbering
+	known   []int // class of each number of by, and 1; 0 where it was not asked for
+	sorted  *columns.Classes
 }
 
 // Further are columns that only some calls are told apart by.
@@ -233,11 +228,11 @@ type Further struct {
 	When    []filter.Condition
 }
 
-// NewClassifier makes a classifier. Of gets calls in which only the fields of these columns are right, and returns their class; the
-// name of an end (src_name, dst_name) stands where its service does. It is called once for each combination.
-func NewClassifier(names []string, more []Further, of func(*traffic.Call) int) *Classifier {
-	c := &Classifier{columns: append(slices.Clone(baseColumns), names...), more: more, of: of, known: map[string]int{}}
-	reads := slices.Clone(c.columns)
+// Classifier makes a classifier. Of gets calls in which only the fields of these columns are right, and returns their class; the name of
+// an end (src_name, dst_name) stands where its service does. It is called about once for each combination.
+func (s *Sorting) Classifier(names []string, more []Further, of func(*traffic.Call) int) *Classifier {
+	c := &Classifier{columns: names, more: more, of: of}
+	reads := slices.Concat(baseColumns, names)
 	for _, m := range more {
 		reads = append(reads, m.Columns...)
 	}
@@ -246,131 +241,117 @@ func NewClassifier(names []string, more []Further, of func(*traffic.Call) int) *
 			c.set = append(c.set, s)
 		}
 	}
+	s.classifiers = append(s.classifiers, c)
 	return c
 }
 
-// maxKnown bounds the combinations that a classifier remembers.
-const maxKnown = 1 << 16
-
-// Sort returns for each selected row a number, and for each number the class; -1 where no row has it.
-func (c *Classifier) Sort(g *CallGroup) (of []uint32, class []int, err error) {
-	sorted, err := g.sorted()
-	if err != nil {
-		return nil, nil, err
+// Sort has all classifiers number the selected rows of a part. The numbers of the part before are gone then.
+func (s *Sorting) Sort(g *CallGroup) error {
+	forgotten := s.base.Begin()
+	for _, c := range s.classifiers {
+		if forgotten {
+			c.by = columns.Numbering{}
+		}
+		if c.by.Begin() || forgotten {
+			c.known = c.known[:0]
+		}
 	}
-	for _, name := range c.columns[len(baseColumns):] {
+	base := g.Sort(g.Selected, &s.base)
+	defer base.Done()
+	for _, name := range baseColumns {
+		if err := base.By(g.Group, name); err != nil {
+			return err
+		}
+	}
+	for _, c := range s.classifiers {
+		if err := c.sort(g, base.Split(&c.by)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Done gives back what Sort used.
+func (s *Sorting) Done() {
+	for _, c := range s.classifiers {
+		if c.sorted != nil {
+			c.sorted.Done()
+			c.sorted = nil
+		}
+	}
+}
+
+func (c *Classifier) sort(g *CallGroup, sorted *columns.Classes) error {
+	c.sorted = sorted
+	for _, name := range c.columns {
 		if err := sorted.By(g.Group, name); err != nil {
-			return nil, nil, err
+			return err
 		}
 	}
 	where := make([]columns.Bits, len(c.more))
 	for i, m := range c.more {
+		var err error
 		if where[i], err = g.Where(m.When, g.Selected); err != nil {
-			return nil, nil, err
+			return err
 		}
 		for _, name := range m.Columns {
 			if err := sorted.ByAmong(g.Group, name, where[i]); err != nil {
-				return nil, nil, err
+				return err
 			}
 		}
 	}
 	if len(c.more) > 0 {
 		sorted.Settle()
 	}
-	rows := classRows{c: c, g: g, where: where}
-	class = make([]int, len(sorted.First))
-	for i, row := range sorted.First {
-		if class[i] = -1; row < 0 {
-			continue
-		}
-		if class[i], err = rows.class(row); err != nil {
-			return nil, nil, err
-		}
-	}
-	return sorted.Of, class, nil
-}
-
-// classRows asks for the classes of single rows.
-type classRows struct {
-	c     *Classifier
-	g     *CallGroup
-	where []columns.Bits
-	keys  []*columns.Column   // of c.columns
-	more  [][]*columns.Column // of c.more, as far as they are read
-}
-
-func (r *classRows) class(row int) (int, error) {
-	c := r.c
-	if r.keys == nil {
-		if err := r.open(); err != nil {
-			return 0, err
-		}
-	}
-	key := c.key[:0]
-	for _, column := range r.keys {
-		key = column.Append(key, row)
-	}
-	for i := range c.more {
-		if !r.where[i].Has(row) {
-			key = append(key, 0)
-			continue
-		}
-		key = append(key, 1)
-		for _, column := range r.more[i] {
-			key = column.Append(key, row)
-		}
-	}
-	c.key = key
-	if known, ok := c.known[string(key)]; ok {
-		return known, nil
-	}
-	call, err := r.call(row)
-	if err != nil {
-		return 0, err
-	}
-	known := c.of(call)
-	if len(c.known) < maxKnown {
-		c.known[string(key)] = known
-	}
-	return known, nil
-}
-
-// open finds the columns that keys are made of; they were read for sorting.
-func (r *classRows) open() error {
-	for _, name := range r.c.columns {
-		column, err := r.g.ColumnOf(name, r.g.Selected)
-		if err != nil {
-			return err
-		}
-		r.keys = append(r.keys, column)
-	}
-	r.more = make([][]*columns.Column, len(r.c.more))
-	for i, m := range r.c.more {
-		if r.where[i].Empty() {
-			continue
-		}
-		for _, name := range m.Columns {
-			column, err := r.g.ColumnOf(name, r.where[i])
-			if err != nil {
+	c.Of, c.Class = sorted.Of, c.Class[:0]
+	for k, row := range sorted.First {
+		class := -1
+		if row >= 0 {
+			var err error
+			if class, err = c.class(g, where, sorted.Number[k], row); err != nil {
 				return err
 			}
-			r.more[i] = append(r.more[i], column)
 		}
+		c.Class = append(c.Class, class)
 	}
 	return nil
 }
 
-// call rebuilds a call as far as the classifier looks at it.
-func (r *classRows) call(row int) (*traffic.Call, error) {
-	set, all := r.c.set, []*columns.Column(nil)
-	for _, s := range set {
-		all = append(all, r.column(s.column, row))
+// class is that of a number, which row has.
+func (c *Classifier) class(g *CallGroup, where []columns.Bits, number uint32, row int) (int, error) {
+	for len(c.known) <= int(number) {
+		c.known = append(c.known, 0)
 	}
-	call, err := callOf(set, all, row)
+	if known := c.known[number]; known > 0 {
+		return known - 1, nil
+	}
+	call, err := c.call(g, where, row)
+	if err != nil {
+		return 0, err
+	}
+	class := c.of(call)
+	c.known[number] = class + 1
+	return class, nil
+}
+
+// call rebuilds a call as far as the classifier looks at it. The columns were read for sorting.
+func (c *Classifier) call(g *CallGroup, where []columns.Bits, row int) (*traffic.Call, error) {
+	all := make([]*columns.Column, len(c.set))
+	for k, s := range c.set {
+		rows := c.read(g, where, s.column, row)
+		if rows == nil {
+			continue
+		}
+		var err error
+		if all[k], err = g.ColumnOf(s.column, rows); err != nil {
+			return nil, err
+		}
+	}
+	call, err := callOf(c.set, all, row)
 	if err != nil {
 		return nil, err
 	}
-	for k, s := range set {
+	for k, s := range c.set {
 		switch {
 		case all[k] == nil:
 		case s.column == "raw" && len(all[k].Text(row)) > 0: // it is whole
@@ -384,14 +365,14 @@ func (r *classRows) call(row int) (*traffic.Call, error) {
 	return call, nil
 }
 
-// column is one that was read for sorting, nil where it does not matter for a row.
-func (r *classRows) column(name string, row int) *columns.Column {
-	if i := slices.Index(r.c.columns, name); i >= 0 {
-		return r.keys[i]
+// read are the rows of which a column was read, nil where it does not matter for this row.
+func (c *Classifier) read(g *CallGroup, where []columns.Bits, name string, row int) columns.Bits {
+	if slices.Contains(baseColumns, name) || slices.Contains(c.columns, name) {
+		return g.Selected
 	}
-	for i, m := range r.c.more {
-		if k := slices.Index(m.Columns, name); k >= 0 && r.where[i].Has(row) {
-			return r.more[i][k]
+	for i, m := range c.more {
+		if slices.Contains(m.Columns, name) && where[i].Has(row) {
+			return where[i]
 		}
 	}
 	return nil

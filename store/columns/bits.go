@@ -77,6 +77,26 @@ func (b Bits) All() iter.Seq[int] {
 	}
 }
 
+// between are the rows from low on and before high, in order.
+func (b Bits) between(low, high int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := low / 64; i*64 < high; i++ {
+			w := b[i]
+			if i*64 < low {
+				w &= ^uint64(0) << (low - i*64)
+			}
+			if high < i*64+64 {
+				w &= 1<<(high-i*64) - 1
+			}
+			for ; w != 0; w &= w - 1 {
+				if !yield(i*64 + bits.TrailingZeros64(w)) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // within reports whether another set has all rows of this one.
 func (b Bits) within(o Bits) bool {
 	for i, w := range b {

@@ -1,9 +1,8 @@
 package columns
 
 import (
-	"encoding/binary"
 	"math"
-	"sync"
+	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -12,20 +11,38 @@ import (
 
 // Classes sorts rows of a group by what some columns hold: rows of one class hold the same.
 type Classes struct {
-	Of    []uint32 // the class of each row that is sorted; of others nothing
-	First []int    // of each class the first row
-	sel   Bits
-	whole bool // sel is all rows
-	codes []uint32
-	table []uint32
+	Of     []uint32 // the class of each row that is sorted; of others nothing
+	First  []int    // of each class the first row
+	Number []uint32 // of each class, where there is a numbering
+	sel    Bits
+	whole  bool // sel is all rows
+	by     *Numbering
+	steps  int // columns so far
+	memory *scratch
+	room   []uint32
+	table  []uint32
+	pieces []piece
+	seen   hash
 }
 
-// Sort begins with all rows of sel in one class.
-func (g *Group) Sort(sel Bits) *Classes {
-	c := &Classes{Of: make([]uint32, g.Rows), sel: sel, whole: sel.Count() == g.Rows}
+// piece is a page of a column, of which every value has a number.
+type piece struct {
+	start, n int
+	codes    []uint32
+	same     bool // all have the number code
+	code     uint32
+}
+
+// Sort begins with all rows of sel in one class. With a numbering, which may be nil, classes have numbers.
+func (g *Group) Sort(sel Bits, by *Numbering) *Classes {
+	c := &Classes{Of: g.memory.offsets.get(g.Rows)[:g.Rows], sel: sel, whole: sel.Count() == g.Rows, by: by, memory: g.memory}
+	clear(c.Of)
 	for i := range sel.All() {
-		c.First = append(c.First, i)
+		c.First, c.Number = append(c.First, i), append(c.Number, 0)
 		break
+	}
+	if by != nil {
+		by.last = max(by.last, 1)
 	}
 	return c
 }
@@ -33,60 +50,197 @@ func (g *Group) Sort(sel Bits) *Classes {
 // maxDense is the largest table with a place for each class and each value; beyond it they are looked up.
 const maxDense = 1 << 18
 
-// Clone is a copy that can be split further by itself.
-func (c *Classes) Clone() *Classes {
-	return &Classes{Of: append([]uint32(nil), c.Of...), First: append([]int(nil), c.First...), sel: c.sel, whole: c.whole}
+// Split is a copy that can be split further by itself, with numbers of its own.
+func (c *Classes) Split(by *Numbering) *Classes {
+	o := &Classes{Of: append(c.memory.offsets.get(len(c.Of)), c.Of...), First: append([]int(nil), c.First...), Number: append([]uint32(nil), c.Number...), sel: c.sel, whole: c.whole, by: by, steps: 1, memory: c.memory}
+	first := by.step(0)
+	for k, old := range o.Number {
+		o.Number[k] = by.class(first, old, 0)
+	}
+	return o
+}
+
+// Done gives memory back: the classes are not used any more.
+func (c *Classes) Done() {
+	c.memory.offsets.put(c.Of)
+	c.memory.offsets.put(c.room)
+	c.memory.offsets.put(c.table)
+	*c = Classes{}
 }
 
 // By splits the classes by a column.
 func (c *Classes) By(g *Group, name string) error {
+	number := c.steps
+	c.steps++
 	if len(c.First) == 0 {
 		return nil
 	}
-	column, err := g.ColumnOf(name, c.sel)
+	column, n, err := c.values(g, name, c.sel)
 	if err != nil {
 		return err
 	}
-	if len(c.codes) < g.Rows {
-		c.codes = make([]uint32, g.Rows)
-	}
-	n := column.codes(c.codes, c.sel)
 	if n <= 1 {
+		c.renumber(column, number)
 		return nil
 	}
-	if old := len(c.First); old*n <= maxDense {
-		c.dense(column, n, old)
-	} else {
-		c.hashed(column, n)
+	old := len(c.First)
+	dense, numbers := c.lookUp(old, n, g.Rows), c.Number
+	c.First, c.Number = c.First[:0], nil
+	for k := range c.pieces {
+		p := &c.pieces[k]
+		code := p.code
+		for i := p.start; i < p.start+p.n; i++ {
+			if !c.whole && !c.sel.Has(i) {
+				continue
+			}
+			if !p.same {
+				code = p.codes[i-p.start]
+			}
+			var place *uint32
+			if dense {
+				place = &c.table[int(c.Of[i])*n+int(code)]
+			} else {
+				place = c.hashed(uint64(c.Of[i])*uint64(n) + uint64(code))
+			}
+			if *place == 0 {
+				c.begin(column, number, i, numbers)
+				*place = uint32(len(c.First))
+			}
+			c.Of[i] = *place - 1
+		}
 	}
 	return nil
 }
 
 // ByAmong splits the rows of only off their classes, by a column. Which rows are the first ones then, Settle finds out.
 func (c *Classes) ByAmong(g *Group, name string, only Bits) error {
-	among := only.Count()
-	if among == 0 {
+	number := c.steps
+	c.steps++
+	if only.Empty() {
 		return nil
 	}
-	column, err := g.ColumnOf(name, only)
+	column, n, err := c.values(g, name, only)
 	if err != nil {
 		return err
 	}
-	if len(c.codes) < g.Rows {
-		c.codes = make([]uint32, g.Rows)
-	}
-	n := column.codes(c.codes, only)
-	table := newHash(among)
-	defer hashes.Put(table)
-	for i := range only.All() {
-		place, found := table.at(uint64(c.Of[i])*uint64(n) + uint64(c.codes[i]))
-		if !found {
-			*place = uint32(len(c.First))
-			c.First = append(c.First, i)
+	old := len(c.First)
+	dense, numbers := c.lookUp(old, n, g.Rows), c.Number
+	for k := range c.pieces {
+		p := &c.pieces[k]
+		code := p.code
+		for i := range only.between(p.start, p.start+p.n) {
+			if !p.same {
+				code = p.codes[i-p.start]
+			}
+			var place *uint32
+			if dense {
+				place = &c.table[int(c.Of[i])*n+int(code)]
+			} else {
+				place = c.hashed(uint64(c.Of[i])*uint64(n) + uint64(code))
+			}
+			if *place == 0 {
+				c.begin(column, number, i, numbers)
+				*place = uint32(len(c.First))
+			}
+			c.Of[i] = *place - 1
 		}
-		c.Of[i] = *place
 	}
 	return nil
+}
+
+// begin adds the class of row i, which was of another one.
+func (c *Classes) begin(column *Column, number, i int, numbers []uint32) {
+	c.First = append(c.First, i)
+	if c.by == nil {
+		return
+	}
+	s := c.by.step(number)
+	c.Number = append(c.Number, c.by.class(s, numbers[c.Of[i]], c.by.value(s, column, i)))
+}
+
+// renumber is begin for all classes, of which none is split.
+func (c *Classes) renumber(column *Column, number int) {
+	if c.by == nil {
+		return
+	}
+	s := c.by.step(number)
+	for k, i := range c.First {
+		c.Number[k] = c.by.class(s, c.Number[k], c.by.value(s, column, i))
+	}
+}
+
+// lookUp prepares to look up classes, of which there are old ones, by n numbers: in a table if it is small enough. What is found there is 0
+// at first.
+func (c *Classes) lookUp(old, n, rows int) (dense bool) {
+	if old*n > maxDense {
+		c.seen.empty(rows)
+		return false
+	}
+	if cap(c.table) < old*n {
+		c.memory.offsets.put(c.table)
+		c.table = c.memory.offsets.get(old * n)
+	}
+	c.table = c.table[:old*n]
+	clear(c.table)
+	return true
+}
+
+func (c *Classes) hashed(key uint64) *uint32 {
+	place, found := c.seen.at(key)
+	if !found {
+		*place = 0
+	}
+	return place
+}
+
+// values numbers what a column holds in the rows of sel, piece by piece, and says how many numbers there are.
+func (c *Classes) values(g *Group, name string, sel Bits) (*Column, int, error) {
+	column, err := g.ColumnOf(name, sel)
+	if err != nil {
+		return nil, 0, err
+	}
+	c.pieces = c.pieces[:0]
+	if column.coded() {
+		for k := range column.parts {
+			p := &column.parts[k]
+			codes := unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(p.codes))), len(p.codes)) // none is negative
+			c.pieces = append(c.pieces, piece{start: p.start, n: p.n, codes: codes, same: p.same, code: uint32(p.code)})
+		}
+		if n := len(column.dict); !c.alike() {
+			return column, n, nil
+		}
+		return column, 1, nil
+	}
+	if cap(c.room) < g.Rows {
+		c.room = c.memory.offsets.get(g.Rows)
+	}
+	c.room = c.room[:g.Rows]
+	n := column.codes(c.room, sel)
+	for k := range column.parts {
+		p := &column.parts[k]
+		c.pieces = append(c.pieces, piece{start: p.start, n: p.n, codes: c.room[p.start : p.start+p.n]})
+	}
+	return column, n, nil
+}
+
+// alike reports whether all pieces have one number.
+func (c *Classes) alike() bool {
+	for k := range c.pieces {
+		if p := &c.pieces[k]; !p.same || p.code != c.pieces[0].code {
+			return false
+		}
+	}
+	return true
+}
+
+// coded reports whether all values are numbers into the dictionary.
+func (c *Column) coded() bool {
+	for k := range c.parts {
+		if c.parts[k].dict == nil {
+			return false
+		}
+	}
+	return true
 }
 
 // Settle finds the first row of each class again, after [Classes.ByAmong]: -1 where none is left.
@@ -97,91 +251,6 @@ func (c *Classes) Settle() {
 	for i := len(c.Of) - 1; i >= 0; i-- {
 		if c.whole || c.sel.Has(i) {
 			c.First[c.Of[i]] = i
-		}
-	}
-}
-
-// hash is a hash table with open addressing, at least twice as large as what it holds.
-type hash struct {
-	slots []slot
-	mask  int
-	round uint32 // slots of earlier rounds are free
-}
-
-type slot struct {
-	key          uint64
-	value, round uint32
-}
-
-// hashes are used again: they are large.
-var hashes = sync.Pool{New: func() any { return new(hash) }}
-
-// newHash has room for n keys. Give it back with hashes.Put.
-func newHash(n int) *hash {
-	size := 16
-	for size < 2*n {
-		size *= 2
-	}
-	h, _ := hashes.Get().(*hash)
-	if h.round++; len(h.slots) < size || h.round == 0 {
-		h.slots, h.round = make([]slot, size), 1
-	}
-	h.mask = size - 1
-	return h
-}
-
-// at is the place of a key, and whether it was there before.
-func (h *hash) at(key uint64) (*uint32, bool) {
-	i := int((key+1)*0x9e3779b97f4a7c15>>32) & h.mask
-	for h.slots[i].round == h.round && h.slots[i].key != key {
-		i = (i + 1) & h.mask
-	}
-	s := &h.slots[i]
-	found := s.round == h.round
-	s.round, s.key = h.round, key
-	return &s.value, found
-}
-
-func (c *Classes) dense(column *Column, n, old int) {
-	if cap(c.table) < old*n {
-		c.table = make([]uint32, old*n)
-	}
-	table := c.table[:old*n]
-	clear(table)
-	c.First = c.First[:0]
-	for k := range column.parts {
-		p := &column.parts[k]
-		for i := p.start; i < p.start+p.n; i++ {
-			if !c.whole && !c.sel.Has(i) {
-				continue
-			}
-			slot := &table[int(c.Of[i])*n+int(c.codes[i])]
-			if *slot == 0 {
-				c.First = append(c.First, i)
-				*slot = uint32(len(c.First))
-			}
-			c.Of[i] = *slot - 1
-		}
-	}
-}
-
-// hashed is dense with a hash table.
-func (c *Classes) hashed(column *Column, n int) {
-	table := newHash(len(c.Of))
-	defer hashes.Put(table)
-	c.First = c.First[:0]
-	for k := range column.parts {
-		p := &column.parts[k]
-		for i := p.start; i < p.start+p.n; i++ {
-			if !c.whole && !c.sel.Has(i) {
-				continue
-			}
-			place, found := table.at(uint64(c.Of[i])*uint64(n) + uint64(c.codes[i]))
-			if !found {
-				*place = uint32(len(c.First))
-				c.First = append(c.First, i)
-			}
-			c.Of[i] = *place
 		}
 	}
 }
@@ -334,23 +403,6 @@ func (g *Group) WhereText(name string, sel Bits, test func(string) bool) (Bits, 
 	return out, nil
 }
 
-// Append adds row i of the column to a key: equal rows add the same, and no two values can be taken for one.
-func (c *Column) Append(key []byte, i int) []byte {
-	switch c.Kind {
-	case parquet.Boolean:
-		if c.Flag(i) {
-			return append(key, 1)
-		}
-		return append(key, 0)
-	case parquet.Int32, parquet.Int64:
-		return binary.AppendVarint(key, c.Number(i))
-	case parquet.Double:
-		return binary.LittleEndian.AppendUint64(key, math.Float64bits(c.Fraction(i)))
-	}
-	v := c.Text(i)
-	return append(binary.AppendUvarint(key, uint64(len(v))), v...)
-}
-
 // Numbers copies a number column to out, row by row, and returns it.
 func (c *Column) Numbers(out []int64, rows int) []int64 {
 	if cap(out) < rows {
@@ -367,45 +419,4 @@ func (c *Column) Numbers(out []int64, rows int) []int64 {
 		copy(out[p.start:], p.large)
 	}
 	return out
-}
-
-// Pairs counts the rows of sel by two classes, of which there are n and m. See gets the pairs in the order of their first rows.
-func Pairs(sel Bits, a, b []uint32, n, m int, see func(a, b uint32, count, first int)) {
-	type pair struct{ count, first int32 }
-	var pairs []pair
-	var order []uint64
-	if n*m <= maxDense {
-		table := make([]int32, n*m)
-		for i := range a {
-			if !sel.Has(i) {
-				continue
-			}
-			slot := &table[int(a[i])*m+int(b[i])]
-			if *slot == 0 {
-				pairs = append(pairs, pair{first: int32(i)})
-				order = append(order, uint64(a[i])<<32|uint64(b[i]))
-				*slot = int32(len(pairs))
-			}
-			pairs[*slot-1].count++
-		}
-	} else {
-		table := newHash(len(a))
-		defer hashes.Put(table)
-		for i := range a {
-			if !sel.Has(i) {
-				continue
-			}
-			key := uint64(a[i])<<32 | uint64(b[i])
-			place, found := table.at(key)
-			if !found {
-				*place = uint32(len(pairs))
-				pairs = append(pairs, pair{first: int32(i)})
-				order = append(order, key)
-			}
-			pairs[*place].count++
-		}
-	}
-	for i, p := range pairs {
-		see(uint32(order[i]>>32), uint32(order[i]), int(p.count), int(p.first))
-	}
 }

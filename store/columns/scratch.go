@@ -39,7 +39,7 @@ type lists[T any] struct{ free [][]T }
 // The bounds of what is kept: how many lists, and how long they are.
 const (
 	maxFree = 64
-	maxList = 64 << 10
+	maxList = maxDense
 )
 
 // get returns an empty list with room for n, if there is one that had it.
