@@ -3,9 +3,11 @@ package devloop
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/devloop-io/devloop/assertions/baseline"
+	"github.com/devloop-io/devloop/internal/control"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -19,10 +21,51 @@ const shownFindings = 20
 // wireDiff says what an iteration's revision does otherwise on the wire than the last revision that passed. It is nil where
 // that is the same one, or where there is none that ran the same exercise.
 func (s *Session) wireDiff(it *traffic.Iteration) (*traffic.WireDiff, error) {
-	passed := s.passedBefore(it)
+	passed := s.passedBefore(it, false)
 	if len(passed) == 0 || it.Snapshot == "" {
 		return nil, nil
 	}
+	d, err := s.diffFrom(passed, it)
+	if d != nil {
+		d.Findings = d.Findings[:min(shownFindings, len(d.Findings))]
+	}
+	return d, err
+}
+
+// WireDiff says what an iteration does otherwise on the wire than another one, or than the last revision that passed.
+func (s *Session) WireDiff(r control.WireDiffRequest) (*traffic.WireDiff, error) {
+	it, err := s.sealed(r.Iteration)
+	if err != nil {
+		return nil, err
+	}
+	since := s.passedBefore(it, true)
+	if r.Since != "" {
+		old, err := s.sealed(r.Since)
+		if err != nil {
+			return nil, err
+		}
+		since = []*traffic.Iteration{old}
+	}
+	if len(since) == 0 {
+		return nil, control.Usagef("devloop wire-diff --since i3 "+it.ID, fmt.Sprintf("there is nothing to compare %s with: no other revision has passed with the same exercise", it.ID))
+	}
+	d, err := s.diffFrom(since, it)
+	switch {
+	case err != nil:
+		return nil, err
+	case d == nil:
+		return nil, control.Usagef("devloop snapshot list", fmt.Sprintf("the packets of %s are gone", since[len(since)-1].ID))
+	case !sameExercise(since[len(since)-1], it):
+		d.Note = strings.TrimPrefix(d.Note+"; they ran different exercises, so that what is asked may differ for that reason", "; ")
+	}
+	if r.Limit > 0 {
+		d.Findings = d.Findings[:min(r.Limit, len(d.Findings))]
+	}
+	return d, nil
+}
+
+// diffFrom compares an iteration with runs before it; nil where the packets of these are gone.
+func (s *Session) diffFrom(passed []*traffic.Iteration, it *traffic.Iteration) (*traffic.WireDiff, error) {
 	var runs []*baseline.Run
 	for _, p := range passed {
 		r, err := s.summary(p)
@@ -55,30 +98,30 @@ func (s *Session) wireDiff(it *traffic.Iteration) (*traffic.WireDiff, error) {
 			d.Unchanged++
 		}
 	}
-	if len(d.Findings) > shownFindings {
-		d.Findings = d.Findings[:shownFindings]
-	}
 	if lost := now.Loss; lost != "" {
 		d.Note = "the capture is incomplete, so what is missing may have been there: " + lost
 	}
 	return d, nil
 }
 
-// passedBefore are the newest iterations of the last revision that passed, when that is another one than it's and they ran the
-// same; oldest first.
-func (s *Session) passedBefore(it *traffic.Iteration) []*traffic.Iteration {
+// passedBefore are the newest iterations of the last revision that passed before an iteration, when that is another one than its own and
+// they ran the same; oldest first. Asked again, it looks past iterations of the same revision.
+func (s *Session) passedBefore(it *traffic.Iteration, again bool) []*traffic.Iteration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var passed []*traffic.Iteration
 	for _, p := range slices.Backward(s.recent) {
-		if p.ID == it.ID || p.Verdict != traffic.Pass || p.Snapshot == "" || !sameExercise(p, it) {
+		if p.Started >= it.Started || p.Verdict != traffic.Pass || p.Snapshot == "" || !sameExercise(p, it) {
 			continue
+		}
+		if p.Revision == it.Revision {
+			if again {
+				continue
+			}
+			return nil
 		}
 		if len(passed) > 0 && p.Revision != passed[0].Revision || len(passed) == diffRuns {
 			break
-		}
-		if p.Revision == it.Revision {
-			return nil
 		}
 		passed = append(passed, p)
 	}

@@ -55,3 +55,8 @@ func baselineAccept(s *mcp.Server, t *tools) {
 func baselineList(s *mcp.Server, t *tools) {
 	ask(s, t, looks, control.BaselineList, "List baselines", "The baselines of the workspace: what they were recorded from, and whether they can be compared on this machine.", nil)
 }
+
+func wireDiff(s *mcp.Server, t *tools) {
+	ask(s, t, judges, control.WireDiff, "Wire diff",
+		"What the newest iteration does otherwise on the wire than the last revision that passed: edges, calls for each request, headers, fields, statuses, retries, latencies with their effect. It needs no baseline and judges nothing: one run tells what changed, not whether that is worse.", nil)
+}

@@ -34,10 +34,10 @@ var toolsets = []toolset{
 		exportCalls, exportPolicy, listDatabases, getL7DataBoundaries, getDissectionStatus, enableDissection, disableDissection,
 	}, instructions: "Traffic, from the whole to the part: get_api_stats or find_errors, list_api_calls, get_api_call_details. get_call_tree: which call caused which, and where the time went."},
 	{name: "checks", what: "try checks on traffic, and read verdicts with their evidence", tools: []func(*mcp.Server, *tools){
-		checkExpression, verdictGet, evidenceGet, faultSet, faultClear,
+		checkExpression, checksSuggest, verdictGet, evidenceGet, faultSet, faultClear,
 	}},
 	{name: "baseline", what: "record how services speak, and compare with it", tools: []func(*mcp.Server, *tools){
-		baselineRecord, baselineCompare, baselineAccept, baselineList,
+		baselineRecord, baselineCompare, baselineAccept, baselineList, wireDiff,
 	}},
 	{name: "snapshots", what: "seal spans of what was recorded, dissect them, export packets and files", tools: []func(*mcp.Server, *tools){
 		getDataBoundaries, captureTraffic, createSnapshot, listSnapshots, getSnapshot, deleteSnapshot, startSnapshotDissection,
@@ -59,6 +59,12 @@ func Toolsets() [][2]string {
 	return list
 }
 
+// notObserving are the tools that have no meaning where nothing is built, run, judged or changed.
+var notObserving = []string{
+	"loop_run", "loop_wait", "window_open", "window_close", "verdict_get", "evidence_get", "fault_set", "fault_clear",
+	"baseline_record", "baseline_compare", "baseline_accept", "baseline_list", "wire_diff", "configure_capture", "start_capture", "stop_capture",
+}
+
 // chosen says which tools a server offers.
 type chosen struct {
 	o     Options
@@ -73,6 +79,9 @@ func choose(o Options) (*chosen, error) {
 	wanted := o.Toolsets
 	if len(wanted) == 0 && len(o.Tools) == 0 {
 		wanted = []string{DefaultToolset}
+		if o.Observing {
+			wanted = []string{"traffic", "snapshots", "cluster"}
+		}
 	}
 	var known []string
 	for _, set := range toolsets {
@@ -121,6 +130,8 @@ func (c *chosen) wants(name string, h hints) bool {
 	switch {
 	case slices.Contains(c.o.Exclude, name), c.o.ReadOnly && !h.readOnly, h.guarded && !c.o.AllowDestructive:
 		return false
+	case c.o.Observing && slices.Contains(notObserving, name):
+		return false
 	}
 	_, ok := c.names[name]
 	return ok || slices.Contains(c.o.Tools, name)
@@ -129,6 +140,9 @@ func (c *chosen) wants(name string, h hints) bool {
 // instructions are those of the loop and of the chosen toolsets.
 func (c *chosen) instructions() string {
 	text := Instructions
+	if c.o.Observing {
+		text = ObservingInstructions
+	}
 	for _, set := range c.sets {
 		if set.instructions != "" {
 			text += "\n" + set.instructions

@@ -1,6 +1,9 @@
 package control
 
-import "github.com/devloop-io/devloop/assertions/baseline"
+import (
+	"github.com/devloop-io/devloop/assertions/baseline"
+	"github.com/devloop-io/devloop/traffic"
+)
 
 // What can be done with baselines.
 var (
@@ -8,7 +11,15 @@ var (
 	BaselineCompare = Method[BaselineRequest, BaselineAnswer]{"baseline_compare"}
 	BaselineAccept  = Method[BaselineRequest, BaselineAnswer]{"baseline_accept"}
 	BaselineList    = Method[struct{}, BaselinesAnswer]{"baseline_list"}
+	WireDiff        = Method[WireDiffRequest, traffic.WireDiff]{"wire_diff"}
 )
+
+// WireDiffRequest says which two iterations are compared.
+type WireDiffRequest struct {
+	Iteration string `json:"iteration,omitempty" jsonschema:"the newest one with traffic by default"`
+	Since     string `json:"since,omitempty" jsonschema:"what it is compared with; the newest iterations of the last other revision that passed by default"`
+	Limit     int    `json:"limit,omitempty" jsonschema:"findings to return, gravest first; all by default"`
+}
 
 // BaselineRequest says which baseline, and which traffic.
 type BaselineRequest struct {

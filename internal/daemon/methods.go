@@ -83,6 +83,8 @@ func (s *server) methods() []method {
 		tells(control.BaselineCompare, s.session.CompareBaseline),
 		tells(control.BaselineAccept, s.session.AcceptBaseline),
 		looks(control.BaselineList, s.session.ListBaselines),
+		looks(control.WireDiff, s.session.WireDiff),
+		answers(control.ChecksSuggest, s.session.SuggestChecks),
 		answers(control.FaultSet, s.session.SetFault),
 		looks(control.FaultList, s.session.Faults),
 		answers(control.FaultClear, s.session.ClearFaults),

@@ -107,6 +107,7 @@ func TestEveryTool(t *testing.T) {
 	well("traffic_query", `{"kfl": "http", "limit": 1}`, nil)
 	well("traffic_get", `{"id": "`+id+`"}`, nil)
 	well("check_expression", `{"on": "http", "expect": "none(status_code == 418)"}`, nil)
+	well("checks_suggest", `{"iterations": ["`+run.Iteration+`"], "limit": 3}`, nil)
 	refuses("evidence_get", `{"check": "there is none of this name"}`, "Fix:")
 
 	var file struct{ Path string }
@@ -134,6 +135,8 @@ func TestEveryTool(t *testing.T) {
 	refuses("get_cloud_job_status", `{"job_id": "1"}`, "no object storage")
 	well("baseline_record", `{"iterations": ["`+run.Iteration+`"]}`, nil)
 	well("baseline_compare", `{"iterations": ["`+run.Iteration+`"]}`, nil)
+	well("wire_diff", `{"since": "`+run.Iteration+`"}`, nil)
+	refuses("wire_diff", `{}`, "no other revision has passed")
 	ask("baseline_accept", `{"iterations": ["`+run.Iteration+`"], "reason": "nothing differs"}`, nil)
 	well("fault_set", `{"from": "cart", "to": "catalogue", "kind": "latency", "delay_ms": 50}`, nil)
 	well("fault_clear", `{"all": true}`, nil)
