@@ -324,17 +324,13 @@ func (s *Session) dissectSnapshot(ctx context.Context, x *job) error {
 	if err != nil {
 		return err
 	}
-	d, err := sn.DissectTelling(ctx, o, func(p store.Progress) {
+	return sn.DissectInto(ctx, x.Name, o, func(p store.Progress) {
 		s.jobs.update(x, func(d *query.DissectionJob) {
 			d.Stats.Packets, d.Stats.Entries = p.Packets, p.Calls
 			d.Stats.Protocols = maps.Clone(p.Protocols)
-			d.Progress = int(min(95, 95*p.Packets/max(1, sn.Window.Packets)))
+			d.Progress = int(99 * p.Part)
 		})
 	})
-	if err != nil {
-		return err
-	}
-	return sn.WriteDissectionAs(ctx, x.Name, d)
 }
 
 // ListDissections lists dissections of snapshots, newest first: those that wait, run or came to nothing, and those that
@@ -448,7 +444,7 @@ func (s *Session) dissectionJob(r query.DissectionRequest) (*query.DissectionJob
 	if len(known) > 0 {
 		hint += "; there are " + shortList(known)
 	}
-	return nil, control.Usagef(hint, fmt.Sprintf("there is no dissection %s", strings.TrimSuffix(snapshot+"/"+name, "/")))
+	return nil, control.Missing(hint, fmt.Sprintf("there is no dissection %s", strings.TrimSuffix(snapshot+"/"+name, "/")))
 }
 
 // GetDissectionJob says how far a dissection is.

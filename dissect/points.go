@@ -424,7 +424,7 @@ func tcpTimestamp(o []byte) uint32 {
 func Settle(calls []*traffic.Call, connections []*traffic.Connection) {
 	joined := map[uint64]*traffic.Connection{}
 	for _, c := range connections {
-		if c.OriginalDst.IsValid() || len(c.Views) > 1 {
+		if Joined(c) {
 			joined[c.ID] = c
 		}
 	}
@@ -434,3 +434,6 @@ func Settle(calls []*traffic.Call, connections []*traffic.Connection) {
 		}
 	}
 }
+
+// Joined reports whether a connection was captured at both ends, so that its calls may have been told before its ends were known.
+func Joined(c *traffic.Connection) bool { return c.OriginalDst.IsValid() || len(c.Views) > 1 }

@@ -22,55 +22,25 @@ import (
 
 // Dissect reads the snapshot's packets, beginning with the state that its checkpoint holds, and gives its calls and
 // connections: redacted, retries grouped, in the order in which they began. Callbacks in o are not called; without
-// o.Resolve the snapshot's identities name the ends.
+// o.Resolve the snapshot's identities name the ends. All rows are held: [Snapshot.DissectInto] is for windows of any size.
 func (sn *Snapshot) Dissect(ctx context.Context, o dissect.Options) (*traffic.Dissection, error) {
-	return sn.DissectTelling(ctx, o, nil)
-}
-
-// Progress is how far a dissection came.
-type Progress struct {
-	Packets   uint64
-	Calls     uint64
-	Protocols map[string]uint64 // calls by protocol; valid during the call alone
-}
-
-// DissectTelling is Dissect, and calls tell now and then, unless it is nil.
-func (sn *Snapshot) DissectTelling(ctx context.Context, o dissect.Options, tell func(Progress)) (*traffic.Dissection, error) {
-	state, err := sn.Checkpoint()
+	r, err := sn.reading(o)
 	if err != nil {
 		return nil, err
 	}
-	if o.Resolve == nil {
-		o.Resolve = Resolver(sn.Identities)
-	}
-	if o.Secrets == nil {
-		if o.Secrets, err = sn.secrets(); err != nil {
-			return nil, err
-		}
-	}
-	p := sn.Packets()
-	defer p.Close()
-	far := Progress{Protocols: map[string]uint64{}}
-	d, err := collect(sn.s.redactor, o, sn.Window.within(), func(o dissect.Options) (traffic.Account, error) {
-		count := o.OnCall
-		o.OnCall = func(c *traffic.Call) {
-			far.Calls++
-			far.Protocols[c.Protocol]++
-			count(c)
-		}
-		return runWindow(ctx, p, state, o, func(packets uint64) {
-			if far.Packets = packets; tell != nil {
-				tell(far)
-			}
-		})
-	})
+	d := &traffic.Dissection{}
+	d.Account, err = r.run(ctx, func(c *traffic.Call) { d.Calls = append(d.Calls, c) }, func(c *traffic.Connection) { d.Connections = append(d.Connections, c) }, func(uint64) {})
 	if err != nil {
 		return nil, fmt.Errorf("dissect snapshot %s: %w", sn.ID(), err)
 	}
-	d.Account.Source = sn.Window.Source
-	complete(&d.Account, p.Interfaces(), p.Truncated())
+	Finish(d, sn.s.redactor)
 	blame(d)
-	sn.Window.stamp(d)
+	for _, c := range d.Calls {
+		sn.Window.stampCall(c)
+	}
+	for _, c := range d.Connections {
+		sn.Window.stampConnection(c)
+	}
 	return d, nil
 }
 
@@ -83,25 +53,28 @@ func (w *Window) within() func(start, end int64) bool {
 	return func(start, end int64) bool { return start < w.End && max(start, end) >= w.Start }
 }
 
-// stamp writes the window's revision on what belongs to it: both ends ran the builds of that revision. An end that the
-// revision builds nothing for (the exercise, a database), or whose process was not captured, does not count.
-func (w *Window) stamp(d *traffic.Dissection) {
-	if w.Revision == "" {
-		return
-	}
-	ran := func(e *traffic.Endpoint) bool {
-		build, ok := w.Builds[e.Service]
-		return !ok || e.Build == "" || build == e.Build
-	}
-	for _, c := range d.Calls {
-		if c.Revision == "" && ran(&c.Src) && ran(&c.Dst) {
-			c.Revision = w.Revision
+// ran reports whether two ends ran the builds of the window's revision. An end that the revision builds nothing for (the exercise, a
+// database), or whose process was not captured, does not count.
+func (w *Window) ran(ends ...*traffic.Endpoint) bool {
+	for _, e := range ends {
+		if build, ok := w.Builds[e.Service]; ok && e.Build != "" && build != e.Build {
+			return false
 		}
 	}
-	for _, c := range d.Connections {
-		if c.Revision == "" && ran(&c.Src) && ran(&c.Dst) {
-			c.Revision = w.Revision
-		}
+	return true
+}
+
+// stampCall writes the window's revision on a call that belongs to it.
+func (w *Window) stampCall(c *traffic.Call) {
+	if c.Revision == "" && w.ran(&c.Src, &c.Dst) {
+		c.Revision = w.Revision
+	}
+}
+
+// stampConnection is stampCall of a connection.
+func (w *Window) stampConnection(c *traffic.Connection) {
+	if c.Revision == "" && w.ran(&c.Src, &c.Dst) {
+		c.Revision = w.Revision
 	}
 }
 
@@ -135,19 +108,11 @@ func runWindow(ctx context.Context, p *Packets, state []byte, o dissect.Options,
 	}
 }
 
-// collect runs a dissection and finishes its rows: those that are within, or all where that is nil.
-func collect(r *redact.Redactor, o dissect.Options, within func(start, end int64) bool, run func(dissect.Options) (traffic.Account, error)) (*traffic.Dissection, error) {
+// collect runs a dissection of a file and finishes its rows.
+func collect(r *redact.Redactor, o dissect.Options, run func(dissect.Options) (traffic.Account, error)) (*traffic.Dissection, error) {
 	d := &traffic.Dissection{}
-	o.OnCall = func(c *traffic.Call) {
-		if within == nil || within(c.Start, c.End) {
-			d.Calls = append(d.Calls, c)
-		}
-	}
-	o.OnConnection = func(c *traffic.Connection) {
-		if within == nil || within(c.Start, c.End) {
-			d.Connections = append(d.Connections, c)
-		}
-	}
+	o.OnCall = func(c *traffic.Call) { d.Calls = append(d.Calls, c) }
+	o.OnConnection = func(c *traffic.Connection) { d.Connections = append(d.Connections, c) }
 	var err error
 	if d.Account, err = run(o); err != nil {
 		return nil, err
@@ -160,12 +125,8 @@ func collect(r *redact.Redactor, o dissect.Options, within func(start, end int64
 // grouped, parents, self times and routes found.
 func Finish(d *traffic.Dissection, r *redact.Redactor) {
 	dissect.Settle(d.Calls, d.Connections)
-	slices.SortStableFunc(d.Calls, func(a, b *traffic.Call) int {
-		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.ConnID, b.ConnID), cmp.Compare(a.Index, b.Index))
-	})
-	slices.SortStableFunc(d.Connections, func(a, b *traffic.Connection) int {
-		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(a.ID, b.ID))
-	})
+	slices.SortStableFunc(d.Calls, beganBefore)
+	slices.SortStableFunc(d.Connections, openedBefore)
 	nameExternals(d)
 	if r != nil {
 		for _, c := range d.Calls {
@@ -193,16 +154,19 @@ func complete(a *traffic.Account, ifaces []traffic.Interface, cut bool) {
 // blame adds the losses that are known by flow to the connections that they belong to. A flow that several connections
 // used one after another is lost to each of them: the source does not say when.
 func blame(d *traffic.Dissection) {
-	if len(d.Account.Lost) == 0 {
-		return
-	}
-	lost := map[Tuple]uint64{}
-	for _, l := range d.Account.Lost {
-		lost[Tuple{l.Proto, l.Src, l.Dst}.normal()] += l.Packets
-	}
+	lost := lossesOf(&d.Account)
 	for _, c := range d.Connections {
 		c.Lost += lost[TupleOf(c)]
 	}
+}
+
+// lossesOf are the packets that were lost, by flow.
+func lossesOf(a *traffic.Account) map[Tuple]uint64 {
+	lost := map[Tuple]uint64{}
+	for _, l := range a.Lost {
+		lost[Tuple{l.Proto, l.Src, l.Dst}.normal()] += l.Packets
+	}
+	return lost
 }
 
 // Resolver names addresses by identities that were valid at the time; the latest of several wins.
@@ -261,7 +225,7 @@ func DissectReader(ctx context.Context, in io.Reader, o FileOptions) (*traffic.D
 }
 
 func dissectReader(ctx context.Context, r *pcapfile.Reader, o FileOptions) (*traffic.Dissection, error) {
-	d, err := collect(o.Redactor, o.Dissect, nil, func(d dissect.Options) (traffic.Account, error) { return runFile(ctx, r, d, o.KeyLog) })
+	d, err := collect(o.Redactor, o.Dissect, func(d dissect.Options) (traffic.Account, error) { return runFile(ctx, r, d, o.KeyLog) })
 	if err != nil {
 		return nil, err
 	}

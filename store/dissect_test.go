@@ -195,9 +195,9 @@ func TestStamp(t *testing.T) {
 		{Src: end("exercise", ""), Dst: end("cart", "c2")}, {Src: end("cart", "c2"), Dst: end("catalogue", "")},
 	}}
 	w := Window{Revision: "r2", Builds: map[string]string{"cart": "c2", "catalogue": "k1"}}
-	w.stamp(d)
 	var got []string
 	for _, c := range d.Calls {
+		w.stampCall(c)
 		got = append(got, c.Revision)
 	}
 	// The last one's server ran no process that was captured: a refusal by a service that is down is this revision's.

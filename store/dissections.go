@@ -103,14 +103,38 @@ func (sn *Snapshot) WriteDissectionAs(ctx context.Context, name string, d *traff
 }
 
 func (sn *Snapshot) writeDissectionAs(ctx context.Context, name string, d *traffic.Dissection) error {
-	place := sn.dissectionPlace(name)
-	if _, err := os.Lstat(place); err == nil {
-		return fmt.Errorf("it exists already: %w", fs.ErrExist)
-	}
-	if err := privateDir(filepath.Dir(place)); err != nil {
+	place, err := sn.freePlace(name)
+	if err != nil {
 		return err
 	}
 	return sn.writeRows(d, func(dir string, names []string) error { return sn.s.publish(ctx, dir, place, sn.ID(), names) })
+}
+
+// writeAs stores the files that write writes into a folder and names.
+func (sn *Snapshot) writeAs(ctx context.Context, name string, write func(dir string) ([]string, error)) error {
+	place, err := sn.freePlace(name)
+	if err != nil {
+		return err
+	}
+	dir, drop, err := sn.s.temp()
+	if err != nil {
+		return err
+	}
+	defer drop()
+	names, err := write(dir)
+	if err != nil {
+		return err
+	}
+	return sn.s.publish(ctx, dir, place, sn.ID(), names)
+}
+
+// freePlace is where a dissection of a new name goes.
+func (sn *Snapshot) freePlace(name string) (string, error) {
+	place := sn.dissectionPlace(name)
+	if _, err := os.Lstat(place); err == nil {
+		return "", fmt.Errorf("it exists already: %w", fs.ErrExist)
+	}
+	return place, privateDir(filepath.Dir(place))
 }
 
 // DeleteDissection deletes a stored dissection. That of an iteration stays.

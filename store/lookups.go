@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -29,16 +30,42 @@ const maxNames = 16
 
 // Learn remembers the addresses of an answer of DNS. Other calls are ignored.
 func (l *Lookups) Learn(c *traffic.Call) {
+	if a, ok := replyOf(c); ok {
+		l.learn(&a)
+	}
+}
+
+func (l *Lookups) learn(a *reply) {
+	for _, ip := range a.ips {
+		l.add(ip, a.lookup)
+	}
+}
+
+// reply is the addresses in an answer of DNS.
+type reply struct {
+	lookup
+	ips   []netip.Addr
+	start int64 // of the call, with its connection and place there
+	conn  uint64
+	index int
+}
+
+// replyOf reports false for calls that tell no address.
+func replyOf(c *traffic.Call) (a reply, ok bool) {
 	if c.DNS == nil || len(c.DNS.Questions) == 0 {
-		return
+		return a, false
 	}
-	for _, a := range c.DNS.Answers {
-		ip, err := netip.ParseAddr(a.Data)
-		if err != nil || a.Type != "A" && a.Type != "AAAA" {
-			continue
+	for _, r := range c.DNS.Answers {
+		if ip, err := netip.ParseAddr(r.Data); err == nil && (r.Type == "A" || r.Type == "AAAA") {
+			a.ips = append(a.ips, ip.Unmap())
 		}
-		l.add(ip.Unmap(), lookup{c.End, c.Src.IP, c.DNS.Questions[0].Name})
 	}
+	if len(a.ips) == 0 {
+		return a, false
+	}
+	a.lookup = lookup{c.End, c.Src.IP, strings.Clone(c.DNS.Questions[0].Name)}
+	a.start, a.conn, a.index = c.Start, c.ConnID, c.Index
+	return a, true
 }
 
 func (l *Lookups) add(ip netip.Addr, x lookup) {
@@ -106,27 +133,65 @@ func external(ip netip.Addr, name string) traffic.Workload {
 }
 
 // nameExternals names the servers that nobody knows by the answers of DNS that their clients were given, else by the name
-// that the client asked for in TLS. Calls and connections are in the order in which they began.
+// that the client asked for in TLS.
 func nameExternals(d *traffic.Dissection) {
-	var l Lookups
-	answers := slices.DeleteFunc(slices.Clone(d.Calls), func(c *traffic.Call) bool { return c.DNS == nil })
-	slices.SortStableFunc(answers, func(a, b *traffic.Call) int { return cmp.Compare(a.End, b.End) })
-	for _, c := range answers {
-		l.Learn(c)
+	var answers []reply
+	for _, c := range d.Calls {
+		if a, ok := replyOf(c); ok {
+			answers = append(answers, a)
+		}
 	}
-	named := map[uint64]traffic.Workload{}
+	var list []unknown
 	for _, c := range d.Connections {
-		if c.Dst.Name() != "" || !c.Dst.IP.IsGlobalUnicast() {
-			continue
+		if u, ok := unknownOf(c); ok {
+			list = append(list, u)
 		}
-		if name := cmp.Or(l.name(c.Src.IP, c.Dst.IP, c.Start), c.SNI); name != "" {
-			named[c.ID] = external(c.Dst.IP, name)
-			c.Dst.DNS, c.Dst.Kind = name, named[c.ID].Kind
-		}
+	}
+	names := namesOf(answers, list)
+	for _, c := range d.Connections {
+		nameServer(&c.Dst, names[c.ID])
 	}
 	for _, c := range d.Calls {
-		if w, ok := named[c.ConnID]; ok && c.Dst.Name() == "" {
-			c.Dst.DNS, c.Dst.Kind = w.DNS, w.Kind
+		nameServer(&c.Dst, names[c.ConnID])
+	}
+}
+
+// nameServer gives a server that nobody knows the name that was found, if any.
+func nameServer(e *traffic.Endpoint, w traffic.Workload) {
+	if w.DNS != "" && e.Name() == "" {
+		e.DNS, e.Kind = w.DNS, w.Kind
+	}
+}
+
+// unknown is a connection to a server that nobody knows.
+type unknown struct {
+	id             uint64
+	client, server netip.Addr
+	start          int64
+	sni            string
+}
+
+func unknownOf(c *traffic.Connection) (unknown, bool) {
+	if c.Dst.Name() != "" || !c.Dst.IP.IsGlobalUnicast() {
+		return unknown{}, false
+	}
+	return unknown{c.ID, c.Src.IP, c.Dst.IP, c.Start, strings.Clone(c.SNI)}, true
+}
+
+// namesOf are the names of servers by connection.
+func namesOf(answers []reply, list []unknown) map[uint64]traffic.Workload {
+	slices.SortFunc(answers, func(a, b reply) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.start, b.start), cmp.Compare(a.conn, b.conn), cmp.Compare(a.index, b.index))
+	})
+	var l Lookups
+	for i := range answers {
+		l.learn(&answers[i])
+	}
+	named := map[uint64]traffic.Workload{}
+	for _, u := range list {
+		if name := cmp.Or(l.name(u.client, u.server, u.start), u.sni); name != "" {
+			named[u.id] = external(u.server, name)
 		}
 	}
+	return named
 }

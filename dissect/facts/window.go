@@ -59,6 +59,7 @@ type Path struct{ Method, Path string }
 
 // Refused is a connection that its server refused.
 type Refused struct {
+	Conn       uint64
 	Src, Dst   *End
 	Port       uint16
 	Start, End int64
@@ -114,13 +115,17 @@ func (w *Window) All() iter.Seq[*Fact] {
 // Refuse adds a connection, unless its server accepted it.
 func (w *Window) Refuse(c *traffic.Connection) {
 	if c.State == traffic.StateRefused {
-		w.Refused = append(w.Refused, Refused{Src: w.End(&c.Src), Dst: w.End(&c.Dst), Port: c.Dst.Port, Start: c.Start, End: c.End})
+		w.Refused = append(w.Refused, Refused{Conn: c.ID, Src: w.End(&c.Src), Dst: w.End(&c.Dst), Port: c.Dst.Port, Start: c.Start, End: c.End})
 	}
 }
 
 // End is the one of an endpoint.
 func (w *Window) End(e *traffic.Endpoint) *End {
 	k := endKey{Namespace: e.Namespace, Name: e.Name(), Pod: e.Pod, IP: e.IP, PID: e.PID, Exercise: e.Kind == traffic.KindExercise}
+	return w.end(k)
+}
+
+func (w *Window) end(k endKey) *End {
 	if known := w.ends[k]; known != nil {
 		return known
 	}
@@ -131,6 +136,16 @@ func (w *Window) End(e *traffic.Endpoint) *End {
 	}
 	w.ends[k] = x
 	return x
+}
+
+// Named is an end without a name that turned out to have one.
+func (w *Window) Named(e *End, name string) *End {
+	if name == "" {
+		return e
+	}
+	k := e.endKey
+	k.Name = name
+	return w.end(k)
 }
 
 func (w *Window) number(p place) uint32 {
