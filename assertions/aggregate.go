@@ -23,6 +23,7 @@ const (
 	fraction                     // a constant between 0 and 1
 	span                         // a constant duration
 	theBaseline                  // the word baseline
+	words                        // a constant text
 )
 
 // aggregate is one function of the vocabulary. The table of them feeds compilation, docs/checks.md and completion.
@@ -48,6 +49,7 @@ type result struct {
 	open    []int  // rows whose fields are unknown
 	vacuous string // why it holds although nothing was looked at
 	note    string // why it is unknown, beyond open rows and loss
+	why     string // what is wrong with the hits, where their rows alone do not tell
 }
 
 // argument is one compiled argument.
@@ -56,6 +58,7 @@ type argument struct {
 	row  *rowExpression // predicate, quantity, anything
 	text string
 	at   float64 // fraction, or span in nanoseconds
+	said string  // words
 }
 
 func always(t *cel.Type) func([]*argument) *cel.Type {
@@ -76,6 +79,7 @@ const (
 	sectionNumbers     = "Numbers"
 	sectionOrder       = "Order and time"
 	sectionGraph       = "Graph"
+	sectionContracts   = "Contracts"
 	sectionBaseline    = "Baseline"
 )
 
@@ -130,6 +134,7 @@ func aggregates() []aggregate {
 	)
 	all = append(all, orderAggregates()...)
 	all = append(all, graphAggregates()...)
+	all = append(all, contractAggregates()...)
 	return append(all, baselineAggregates()...)
 }
 

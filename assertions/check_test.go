@@ -177,6 +177,14 @@ func inputOf(t *testing.T, a *txtar.Archive) Input {
 		}
 	}
 	in := Input{Dissection: d, WindowStart: example.At(0), WindowEnd: example.At(60_000)}
+	in.Folder = t.TempDir()
+	for _, f := range a.Files {
+		if name, ok := strings.CutPrefix(f.Name, "workspace/"); ok {
+			if err := os.WriteFile(filepath.Join(in.Folder, name), f.Data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	if text := fileOf(a, "baseline.yaml"); text != "" {
 		in.Baseline.Name, in.Baseline.Host = "baseline.yaml", baseline.Host{OS: "linux", Arch: "amd64", Cores: 2}
 		in.Baseline.Baseline, in.Baseline.Err = baseline.Parse([]byte(text))

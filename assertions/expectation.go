@@ -328,6 +328,17 @@ func (c *compiler) argument(e ast.Expr, a aggregate, kind parameter) (*argument,
 		}
 		return arg, nil
 	}
+	if kind == words {
+		said, ok := "", e.Kind() == ast.LiteralKind
+		if ok {
+			said, ok = e.AsLiteral().Value().(string)
+		}
+		if !ok || said == "" {
+			return nil, c.at(e, fmt.Sprintf("%s takes a text in quotes here, and %s is none", a.signature, arg.text), "for example "+a.example)
+		}
+		arg.said = said
+		return arg, nil
+	}
 	if nested := c.nestedAggregate(e); nested != nil {
 		return nil, c.at(nested, fmt.Sprintf("%s speaks of all rows, and what stands inside %s is asked of each row",
 			nested.AsCall().FunctionName(), a.name),
@@ -664,7 +675,7 @@ func mismatch(operator, operands string) (msg, hint string) {
 // isNumber reports whether the aggregate yields an estimate, whatever its arguments.
 func (a aggregate) isNumber() bool {
 	switch a.name {
-	case "none", "all", "any", "before", "then", "eventually", "never_after", "edges", "destinations", "changed", "new_edges", "new_fields":
+	case "none", "all", "any", "before", "then", "eventually", "never_after", "edges", "destinations", "changed", "new_edges", "new_fields", "conforms":
 		return false
 	}
 	return true

@@ -112,7 +112,7 @@ func (c *check) selection(w *world, rows []filter.Row, lost *loss) *selection {
 		calls = slices.DeleteFunc(slices.Clone(calls), func(c *traffic.Call) bool { return c.Background })
 	}
 	return &selection{rows: rows, unit: c.unit, calls: calls, start: w.start, end: w.end, hidden: lost != nil,
-		confidence: c.confidence(), activation: filter.NewActivation(w.now), baseline: w.input.Baseline}
+		confidence: c.confidence(), activation: filter.NewActivation(w.now), baseline: w.input.Baseline, contracts: w.contracts}
 }
 
 // empty judges a selection without rows (rule 4).

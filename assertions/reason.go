@@ -47,6 +47,10 @@ func (o *outcome) clauses(p part) []string {
 			if len(r.hits) > 0 {
 				all = append(all, fmt.Sprintf("%s have a %s that the baseline lacks", o.share(r.hits, r.n), t.args[0].text))
 			}
+		case "conforms":
+			if len(r.hits) > 0 {
+				all = append(all, fmt.Sprintf("%s are not as %s promises: %s", o.share(r.hits, r.n), t.args[0].said, r.why))
+			}
 		case "before", "then", "eventually", "never_after":
 			all = append(all, fmt.Sprintf("%s does not hold: %s%s", t.text, r.shown, between(o.s.edgesOf(r.hits))))
 		}

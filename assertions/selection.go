@@ -22,6 +22,7 @@ type selection struct {
 	hidden     bool  // capture was incomplete where the check looks: any number of further rows may exist
 	confidence float64
 	baseline   BaselineFile
+	contracts  *contracts
 	activation *filter.Activation
 	cells      map[*rowExpression][]cell
 }

@@ -18,6 +18,7 @@ type Input struct {
 	Identities  []traffic.Identity // name the ends of losses of which no packet was kept
 	Exercise    string             // what drove the services; empty where that is not known: then no check is skipped for it
 	Baseline    BaselineFile       // what checks mean by baseline
+	Folder      string             // the workspace: files that checks name lie below it; the working directory where it is empty
 }
 
 // world is the input in the order and with the indices that judging needs.
@@ -32,11 +33,13 @@ type world struct {
 	start   int64
 	end     int64
 	now     time.Time
+
+	contracts *contracts
 }
 
 func newWorld(in Input) *world {
 	w := &world{input: in, byID: map[uint64]*traffic.Connection{}, names: map[netip.Addr]traffic.Workload{},
-		start: in.WindowStart, end: in.WindowEnd}
+		start: in.WindowStart, end: in.WindowEnd, contracts: &contracts{folder: in.Folder}}
 	if in.Dissection == nil {
 		return w
 	}

@@ -425,7 +425,7 @@ func (s *Session) judge(it *traffic.Iteration, suite *assertions.Suite, d *traff
 	}
 	current := ofRevision(d, it.Revision)
 	in := assertions.Input{
-		Dissection: current, WindowStart: began, WindowEnd: ended, Identities: s.identities(), Exercise: name, Baseline: s.baselineOf(name),
+		Dissection: current, WindowStart: began, WindowEnd: ended, Identities: s.identities(), Exercise: name, Baseline: s.baselineOf(name), Folder: s.workspace,
 	}
 	first := in
 	if it.FirstEnd != 0 {

@@ -218,7 +218,7 @@ func (s *Session) Expression(r control.ExpressionRequest) (*traffic.CheckResult,
 		return nil, err
 	}
 	result, err := assertions.CheckExpression(r.On, r.Expect, assertions.Input{
-		Dissection: ofRevision(d, it.Revision), WindowStart: began, WindowEnd: ended, Identities: s.identities(),
+		Dissection: ofRevision(d, it.Revision), WindowStart: began, WindowEnd: ended, Identities: s.identities(), Folder: s.workspace,
 	})
 	if err != nil {
 		return nil, &control.Error{What: err.Error(), Hint: "docs/checks.md lists the vocabulary", Exit: control.ExitUsage}

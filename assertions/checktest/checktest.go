@@ -61,13 +61,17 @@ func Run(path string) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	folder := filepath.Dir(path) // files that checks name lie below the workspace
+	if found, err := config.Find(folder); err == nil {
+		folder = filepath.Dir(found)
+	}
 	var results []Result
 	for _, c := range f.Cases {
 		if unknown := c.unknown(suite); unknown != "" {
 			return nil, config.Errors{{File: path, Line: c.line, Column: 1, Msg: fmt.Sprintf("%s has no check %q", f.Checks, unknown),
 				Hint: hint(config.Suggest(unknown, suite.Names()))}}
 		}
-		results = append(results, Result{Case: c.Name, Line: c.line, Failures: c.run(suite)})
+		results = append(results, Result{Case: c.Name, Line: c.line, Failures: c.run(suite, folder)})
 	}
 	return results, nil
 }
@@ -93,10 +97,10 @@ func (c *Case) unknown(suite *assertions.Suite) string {
 }
 
 // run judges the calls of a case and compares.
-func (c *Case) run(suite *assertions.Suite) (failures []string) {
+func (c *Case) run(suite *assertions.Suite, folder string) (failures []string) {
 	d := example.Dissection(c.Calls, c.Connections)
 	d.Account.Dropped = c.Dropped
-	results := suite.Check(assertions.Input{Dissection: d}, assertions.CheckOptions{NoBuiltin: true})
+	results := suite.Check(assertions.Input{Dissection: d, Folder: folder}, assertions.CheckOptions{NoBuiltin: true})
 	got := map[string]*traffic.CheckResult{}
 	for i := range results {
 		r := &results[i]

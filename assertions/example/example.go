@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/devloop-io/devloop/dissect/derive"
 	"github.com/devloop-io/devloop/traffic"
@@ -15,7 +16,7 @@ type Call struct {
 	From            string            `json:"from" yaml:"from"`
 	To              string            `json:"to" yaml:"to"`
 	Method          string            `json:"method" yaml:"method"`
-	Path            string            `json:"path" yaml:"path"`
+	Path            string            `json:"path" yaml:"path"`       // a query may follow it
 	Proto           string            `json:"proto" yaml:"proto"`     // http unless said otherwise
 	Version         uint16            `json:"version" yaml:"version"` // of TLS; Path is the server name
 	Status          int               `json:"status" yaml:"status"`   // 200 unless there is no answer
@@ -189,6 +190,7 @@ func One(x Call, k int) *traffic.Call {
 	}
 	if c.HTTP != nil {
 		c.HTTP.RequestHeadersCut = x.Cut
+		c.Path, c.HTTP.Query, _ = strings.Cut(x.Path, "?")
 		if x.Body != "" {
 			c.HTTP.RequestBody, c.RequestSize = []byte(x.Body), int64(len(x.Body))
 		}

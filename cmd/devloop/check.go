@@ -88,7 +88,8 @@ func (r *root) checkFile(ctx context.Context, pcap string, files, only []string,
 	if unknown := suite.Unknown(only); len(unknown) > 0 {
 		return control.Usagef("the checks are: "+strings.Join(suite.Names(), ", ")+", and builtin/…", fmt.Sprintf("no check is called %q", unknown[0]))
 	}
-	results := suite.Check(assertions.Input{Dissection: d, WindowStart: d.Account.First, WindowEnd: d.Account.Last}, assertions.CheckOptions{Only: only})
+	folder, _ := r.findWorkspace() // without one files that checks name lie below the working directory
+	results := suite.Check(assertions.Input{Dissection: d, WindowStart: d.Account.First, WindowEnd: d.Account.Last, Folder: folder}, assertions.CheckOptions{Only: only})
 	verdict, code := assertions.Summary(results, allow)
 	it := &traffic.Iteration{
 		ID: pcap, State: "done", Phase: "done", Verdict: verdict, Checks: results, Account: &d.Account, Calls: len(d.Calls),
