@@ -1,7 +1,9 @@
 package fault
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -88,4 +90,17 @@ func (f *Fault) Check(lasts time.Duration) error {
 		return fmt.Errorf("status %d: 200 to 599", f.Status)
 	}
 	return nil
+}
+
+// PortOf is the port of a server that is meant by a number or a name, of those that it declares; its only one when none is said.
+func PortOf(server string, declared map[string]int, meant string) (int, error) {
+	var known []string
+	for _, name := range slices.Sorted(maps.Keys(declared)) {
+		number := declared[name]
+		if meant == name || meant == fmt.Sprint(number) || meant == "" && len(declared) == 1 {
+			return number, nil
+		}
+		known = append(known, fmt.Sprintf("%s:%d (%s)", server, number, name))
+	}
+	return 0, fmt.Errorf("which port of %s? It declares: %s", server, cmp.Or(strings.Join(known, ", "), "none"))
 }

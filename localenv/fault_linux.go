@@ -1,7 +1,6 @@
 package localenv
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -121,28 +120,13 @@ func (e *Env) edge(f *fault.Fault, port string) (from, to *unit, err error) {
 	if from == to {
 		return nil, nil, fmt.Errorf("%s does not go over the network to reach itself", f.From)
 	}
-	if port == "" && len(to.ports) == 1 {
-		for _, n := range to.ports {
-			f.Port = n
-		}
-		return from, to, nil
-	}
-	for name, n := range to.ports {
-		if port == name || port == fmt.Sprint(n) {
-			f.Port = n
-			return from, to, nil
-		}
-	}
-	var known []string
-	for _, name := range slices.Sorted(maps.Keys(to.ports)) {
-		known = append(known, fmt.Sprintf("%s:%d (%s)", f.To, to.ports[name], name))
-	}
-	return nil, nil, fmt.Errorf("which port of %s? It declares: %s", f.To, cmp.Or(strings.Join(known, ", "), "none"))
+	f.Port, err = fault.PortOf(f.To, to.ports, port)
+	return from, to, err
 }
 
 // putFault puts one fault in place. The caller holds the lock.
 func (e *Env) putFault(a *activeFault) error {
-	if a.Kind != fault.Drop && a.Kind != fault.Refuse {
+	if a.ByRelay() {
 		if err := e.switchForwards(); err != nil {
 			return err
 		}
