@@ -260,6 +260,7 @@ func TestFacesSayTheSame(t *testing.T) {
 		{tool: "compare_traffic", arguments: map[string]any{"a": map[string]any{"snapshot_id": "shop"}, "b": map[string]any{"db": "shop/dissection"}}, verb: "POST", route: "/mcp/compare"},
 		{tool: "compare_traffic", arguments: map[string]any{"a": map[string]any{"snapshot_id": "shop"}, "b": map[string]any{"snapshot_id": "shop"}}, route: "/mcp/compare",
 			command: []string{"compare", "shop", "shop"}},
+		{tool: "checks_suggest", arguments: map[string]any{"db": "shop", "limit": 5}, route: "/mcp/checks/suggest", command: []string{"suggest", "--db", "shop", "--limit", "5"}},
 		{tool: "list_snapshots", route: "/mcp/snapshots"},
 		{tool: "get_snapshot", arguments: map[string]any{"name": "shop", "verify": true}, route: "/mcp/snapshots/", inPath: "name"},
 		{tool: "list_databases", route: "/mcp/databases"},
