@@ -19,7 +19,6 @@ type stream struct {
 	onCall       func(*traffic.Call)
 	onConnection func(*traffic.Connection)
 	redactor     *redact.Redactor
-	bodies       *repeatedBodies
 
 	batch   []streamRow
 	size    int
@@ -38,7 +37,7 @@ type streamRow struct {
 
 // newStream puts itself in the place of the callbacks in o.
 func newStream(o *FileOptions) *stream {
-	s := &stream{onCall: o.Dissect.OnCall, onConnection: o.Dissect.OnConnection, redactor: o.Redactor, bodies: newRepeatedBodies(),
+	s := &stream{onCall: o.Dissect.OnCall, onConnection: o.Dissect.OnConnection, redactor: o.Redactor,
 		batches: make(chan []streamRow, streamQueue), done: make(chan struct{})}
 	if s.onCall != nil {
 		o.Dissect.OnCall = func(c *traffic.Call) { s.add(streamRow{call: c}) }
@@ -66,7 +65,9 @@ func (s *stream) add(row streamRow) {
 	s.batch = append(s.batch, row)
 	if row.call != nil && row.call.HTTP != nil {
 		h := row.call.HTTP
-		h.RequestBody, h.ResponseBody = s.bodies.same(h.RequestBody), s.bodies.same(h.ResponseBody)
+		if s.redactor != nil {
+			h.RequestBody, h.ResponseBody = s.redactor.Same(h.RequestBody), s.redactor.Same(h.ResponseBody)
+		}
 		s.size += len(h.RequestBody) + len(h.ResponseBody)
 	}
 	if len(s.batch) == streamBatch || s.size >= streamBytes {

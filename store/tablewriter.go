@@ -66,6 +66,7 @@ type chunk struct {
 	raw       int64 // size before compression, headers included
 	n         int64
 	codes     bool // there are pages of codes
+	loose     loose
 	low, high int64
 	bounded   bool
 }
@@ -211,14 +212,13 @@ func (e *encoder) encodeValues(c *chunk, j *job, v *values) (at int) {
 	h := &e.header.page
 	*h = format.PageHeader{Type: format.DataPage}
 	h.DataPageHeader.Set(format.DataPageHeader{NumValues: int32(j.n), Encoding: j.coding.Encoding(), DefinitionLevelEncoding: format.RLE, RepetitionLevelEncoding: format.RLE})
-	c.pages = e.appendPage(c, c.pages)
+	c.pages = e.appendPage(c, c.pages, j.coding.Encoding())
 	return at
 }
 
 // appendPage compresses e.page and appends it behind its header.
-func (e *encoder) appendPage(c *chunk, b []byte) []byte {
-	var err error
-	if e.packed, err = e.codec.Encode(e.packed[:0], e.page); err != nil {
+func (e *encoder) appendPage(c *chunk, b []byte, coding format.Encoding) []byte {
+	if err := e.pack(c, coding); err != nil {
 		e.fail(fmt.Errorf("compress a page of %s: %w", c.path[0], err))
 		return b
 	}
@@ -230,6 +230,29 @@ func (e *encoder) appendPage(c *chunk, b []byte) []byte {
 	}
 	c.raw += int64(e.header.buf.Len() + len(e.page))
 	return append(append(b, e.header.buf.Bytes()...), e.packed...)
+}
+
+// loose is how many more pages of a column are not compressed, after one that hardly shrank: random ids, and numbers whose differences are
+// packed already.
+type loose struct {
+	pages int
+	of    format.Encoding // pages of others are tried
+}
+
+const loosePages = 15
+
+// pack compresses e.page into e.packed.
+func (e *encoder) pack(c *chunk, coding format.Encoding) (err error) {
+	if c.loose.pages > 0 && c.loose.of == coding {
+		c.loose.pages--
+		e.packed = rawFrame(e.packed, e.page)
+		return nil
+	}
+	e.packed, err = e.codec.Encode(e.packed[:0], e.page)
+	if n := len(e.page); n >= 1<<10 && len(e.packed) > n-n/16 {
+		c.loose = loose{loosePages, coding}
+	}
+	return err
 }
 
 func (c *chunk) bound(low, high int64) {
@@ -277,7 +300,7 @@ func (e *encoder) endGroup(j *job) {
 		}
 		column.OffsetIndexOffset, column.OffsetIndexLength = int64(len(e.places)), int32(e.header.buf.Len())
 		e.places = append(e.places, e.header.buf.Bytes()...)
-		*c = chunk{kind: c.kind, path: c.path, pages: c.pages[:0], places: c.places[:0], encodings: c.encodings[:0]}
+		*c = chunk{kind: c.kind, path: c.path, loose: c.loose, pages: c.pages[:0], places: c.places[:0], encodings: c.encodings[:0]}
 	}
 	e.meta.RowGroups = append(e.meta.RowGroups, group)
 	e.meta.NumRows += int64(j.rows)
@@ -288,7 +311,7 @@ func (e *encoder) writeDictionary(c *chunk, d *dictionary) {
 	e.header.page = format.PageHeader{Type: format.DictionaryPage}
 	e.header.page.DictionaryPageHeader.Set(format.DictionaryPageHeader{NumValues: int32(len(d.texts)), Encoding: format.Plain})
 	c.uses(format.Plain)
-	e.write(e.appendPage(c, nil))
+	e.write(e.appendPage(c, nil, format.PlainDictionary))
 }
 
 // plainNumber is a number as bounds have it.

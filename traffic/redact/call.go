@@ -32,6 +32,10 @@ func (r *Redactor) Call(c *traffic.Call) {
 	h.ResponseBody = r.body(c, h.ResponseBody, contentType(h.ResponseHeaders), "response.body")
 }
 
+// Same is bytes that say the same as a body, or the body itself: what comes again and again without a secret is kept once, at one address, by
+// which [Redactor.Call] knows it. It must not be written to.
+func (r *Redactor) Same(body []byte) []byte { return r.memo.same(body) }
+
 // side is the part of a call that a WebSocket message is.
 func side(w *traffic.WebSocket) string {
 	if w.FromServer {

@@ -75,6 +75,20 @@ func (h *headerName) note(slot int, v string) {
 
 func newMemo() *memo { return &memo{seed: maphash.MakeSeed()} }
 
+// same is a text that says the same as b and is kept here, or b.
+func (m *memo) same(b []byte) []byte {
+	if len(b) < memoPlace || len(b) > memoText {
+		return b
+	}
+	slot := maphash.Bytes(m.seed, b)
+	for i := range uint64(2) {
+		if p := m.texts[(slot+i)%memoSlots].Load(); p.is(b, 0) {
+			return view(p.text)
+		}
+	}
+	return b
+}
+
 // knows reports whether b, read in this way, holds no secret. Otherwise slot is where to note it when that turns out.
 func (m *memo) knows(b []byte, how int) (slot uint64, known bool) {
 	if len(b) > memoText {
@@ -135,7 +149,10 @@ func long(n int) int {
 
 // header is what follows from the name of a header.
 func (r *Redactor) header(name string) *headerName {
-	at := maphash.String(r.memo.seed, name)
+	at := uint64(len(name))
+	if n := len(name); n > 0 {
+		at += uint64(name[0])*7 + uint64(name[n/2])*31 + uint64(name[n-1])*61
+	}
 	for i := range uint64(2) {
 		if h := r.memo.names[(at+i)%nameSlots].Load(); h != nil && h.name == name {
 			return h

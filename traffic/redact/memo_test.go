@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -31,6 +32,35 @@ func TestMemo(t *testing.T) {
 			t.Errorf("round %d: a secret stayed: %s %s", i, h.ResponseBody, h.Query)
 		case h.RequestHeaders[0].Value != card, h.RequestHeaders[1].Value == card, h.RequestHeaders[2].Value != "application/json":
 			t.Errorf("round %d: headers are %v: an id is none that is redacted, a note is", i, h.RequestHeaders)
+		}
+	}
+}
+
+// TestSame: bodies that come often come back at one address, and say what they said.
+func TestSame(t *testing.T) {
+	t.Parallel()
+	r := New([]byte("key"), Options{})
+	at := map[string]*byte{}
+	for round := range 6 {
+		for i := range 50 {
+			text := strings.Repeat(fmt.Sprintf(`{"n":%d},`, i), 30)
+			if i%5 == 0 {
+				text += `{"password":"hunter22"}`
+			}
+			c := &traffic.Call{Protocol: traffic.ProtoHTTP, HTTP: &traffic.HTTP{ResponseBody: []byte(text)}}
+			own := &c.HTTP.ResponseBody[0]
+			c.HTTP.ResponseBody = r.Same(c.HTTP.ResponseBody)
+			b := c.HTTP.ResponseBody
+			r.Call(c)
+			switch secret := i%5 == 0; {
+			case string(b) != text:
+				t.Fatalf("%q came back as %q", text, b)
+			case secret != strings.Contains(string(c.HTTP.ResponseBody), "[redacted"), secret && &b[0] != own:
+				t.Fatalf("%q was told as %q", text, c.HTTP.ResponseBody)
+			case !secret && round > 2 && at[text] != &b[0]:
+				t.Errorf("%.20q came at another address in round %d", text, round)
+			}
+			at[text] = &b[0]
 		}
 	}
 }
