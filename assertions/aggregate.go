@@ -134,6 +134,7 @@ func aggregates() []aggregate {
 	)
 	all = append(all, orderAggregates()...)
 	all = append(all, graphAggregates()...)
+	all = append(all, pathAggregates()...)
 	all = append(all, contractAggregates()...)
 	return append(all, baselineAggregates()...)
 }

@@ -227,7 +227,7 @@ func (c *compiler) overGroups(e ast.Expr) bool {
 		return false
 	}
 	name := e.AsCall().FunctionName()
-	return name == "count_by" || name == "calls_per"
+	return name == "count_by" || name == "calls_per" || name == "fan_out"
 }
 
 func (c *compiler) liftOuter(e ast.Expr, polarity int) error {
@@ -675,7 +675,7 @@ func mismatch(operator, operands string) (msg, hint string) {
 // isNumber reports whether the aggregate yields an estimate, whatever its arguments.
 func (a aggregate) isNumber() bool {
 	switch a.name {
-	case "none", "all", "any", "before", "then", "eventually", "never_after", "edges", "destinations", "changed", "new_edges", "new_fields", "conforms":
+	case "none", "all", "any", "before", "then", "eventually", "never_after", "edges", "destinations", "changed", "new_edges", "new_fields", "conforms", "path", "cycles", "deadlines_kept":
 		return false
 	}
 	return true

@@ -51,6 +51,14 @@ func (o *outcome) clauses(p part) []string {
 			if len(r.hits) > 0 {
 				all = append(all, fmt.Sprintf("%s are not as %s promises: %s", o.share(r.hits, r.n), t.args[0].said, r.why))
 			}
+		case "path":
+			if len(r.hits) > 0 {
+				all = append(all, fmt.Sprintf("%s with %s were caused by one with %s", o.share(r.hits, len(r.hits)), t.args[1].text, t.args[0].text))
+			}
+		case "deadlines_kept":
+			if len(r.hits) > 0 {
+				all = append(all, fmt.Sprintf("%s may wait longer than is left of their caller's deadline", o.share(r.hits, r.n)))
+			}
 		case "before", "then", "eventually", "never_after":
 			all = append(all, fmt.Sprintf("%s does not hold: %s%s", t.text, r.shown, between(o.s.edgesOf(r.hits))))
 		}

@@ -32,9 +32,9 @@ func Functions() []Function {
 // resultName is the type of the result in words.
 func (a aggregate) resultName() string {
 	switch a.name {
-	case "count_by", "calls_per":
+	case "count_by", "calls_per", "fan_out":
 		return "counts by group"
-	case "edges", "destinations", "new_edges", "new_fields":
+	case "edges", "destinations", "new_edges", "new_fields", "cycles":
 		return "set of names"
 	case "mean", "stddev", "ratio", "rate", "p50", "p90", "p95", "p99", "percentile", "slowdown", "increase":
 		return "estimate"

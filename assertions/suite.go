@@ -133,7 +133,7 @@ func kindOf(on *filter.Filter, x *expectation) filter.Kind {
 	switch {
 	case read == filter.Connections:
 		return filter.Connections
-	case read != 0 || x.uses("amplification", "calls_per"):
+	case read != 0 || x.uses("amplification", "calls_per", "fan_out", "path", "deadlines_kept", "orphan_work", "conforms"):
 		return filter.Calls
 	}
 	return filter.Connections

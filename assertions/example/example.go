@@ -44,6 +44,7 @@ type Call struct {
 	Port            uint16            `json:"port" yaml:"port"`
 	Size            int64             `json:"size" yaml:"size"`
 	Fingerprint     string            `json:"fingerprint" yaml:"fingerprint"` // of a query: the call is PostgreSQL's
+	Deadline        float64           `json:"deadline" yaml:"deadline"`       // in ms: the call is gRPC's
 	Cut             bool              `json:"cut" yaml:"cut"`                 // the request's later headers are missing
 	Repeat          int               `json:"repeat" yaml:"repeat"`           // so many alike,
 	Every           float64           `json:"every" yaml:"every"`             // so many ms apart,
@@ -187,6 +188,9 @@ func One(x Call, k int) *traffic.Call {
 	}
 	if c.Method == "" && x.State != string(traffic.StateHalf) {
 		c.Method = "GET"
+	}
+	if x.Deadline > 0 {
+		c.GRPC = &traffic.GRPC{Service: x.To, Method: x.Path, TimeoutNS: int64(x.Deadline * 1e6)}
 	}
 	if c.HTTP != nil {
 		c.HTTP.RequestHeadersCut = x.Cut
