@@ -45,9 +45,7 @@ require (
 	sigs.k8s.io/kind v0.33.0
 )
 
-require (
-	github.com/joshdk/go-junit v1.0.0
-)
+require github.com/joshdk/go-junit v1.0.0
 
 require (
 	github.com/creachadair/jrpc2 v1.3.6
@@ -61,6 +59,8 @@ require (
 	github.com/DataDog/sketches-go v1.4.8
 	github.com/getkin/kin-openapi v0.152.0
 )
+
+require go.opentelemetry.io/proto/otlp v1.5.0
 
 require (
 	al.essio.dev/pkg/shellescape v1.5.1 // indirect

@@ -8,6 +8,6 @@ import (
 
 func exportCalls(s *mcp.Server, t *tools) {
 	ask(s, t, creates, control.ExportCalls, "Export calls",
-		"Writes calls to a file in the workspace's folder for exports as CSV, Markdown or HAR, redacted, with its SHA-256. An existing file is kept unless overwrite is set. download_file copies it elsewhere.",
+		"Writes calls to a file in the workspace's folder for exports as CSV, Markdown, HAR or OpenTelemetry traces, redacted, with its SHA-256. An existing file is kept unless overwrite is set. download_file copies it elsewhere.",
 		nil)
 }

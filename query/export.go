@@ -20,14 +20,14 @@ import (
 )
 
 // exportFormats by name, with the ending of their files.
-var exportFormats = map[string]string{"csv": ".csv", "markdown": ".md", "har": ".har"}
+var exportFormats = map[string]string{"csv": ".csv", "markdown": ".md", "har": ".har", "otlp": ".otlp.jsonl"}
 
 // ExportCalls writes calls to a file in the store's folder for exports, and tells its digest. A file that is there is not
 // overwritten unless that is asked for; what fails leaves no file.
 func ExportCalls(ctx context.Context, db *Database, r ExportRequest, st *store.Store) (*ExportAnswer, error) {
 	suffix, ok := exportFormats[r.Format]
 	if !ok {
-		return nil, mistake("csv, markdown or har", "there is no format %q", r.Format)
+		return nil, mistake("csv, markdown, har or otlp", "there is no format %q", r.Format)
 	}
 	if r.Limit < 0 {
 		return nil, mistake("1 and more; all by default", "limit %d is out of range", r.Limit)
@@ -79,6 +79,8 @@ func (v *survey) export(f io.Writer, r ExportRequest, a *ExportAnswer) error {
 		w = &csvCalls{w: csv.NewWriter(f)}
 	case "markdown":
 		w = &markdownCalls{w: f, title: fmt.Sprintf("Calls of %s", v.db.Name), filter: v.f.Source()}
+	case "otlp":
+		w = &otlpCalls{w: f}
 	default:
 		w = &harCalls{w: f}
 	}

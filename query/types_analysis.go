@@ -497,7 +497,7 @@ type OpenedIn struct {
 // ExportRequest asks for a file with calls (export_calls).
 type ExportRequest struct {
 	Selection
-	Format    string `json:"format" jsonschema:"csv, markdown or har"`
+	Format    string `json:"format" jsonschema:"csv, markdown, har or otlp (traces as lines of JSON)"`
 	File      string `json:"file,omitempty" jsonschema:"name of the file in the folder for exports; made up by default"`
 	Limit     int    `json:"limit,omitempty" jsonschema:"calls, oldest first; all by default"`
 	Overwrite bool   `json:"overwrite,omitempty" jsonschema:"replace a file of that name"`

@@ -30,8 +30,8 @@ type Report struct {
 type Format struct {
 	Name  string
 	Doc   string
-	Write func(io.Writer, *Report) error
-	Draws bool // it uses more than the iteration
+	Write func(io.Writer, *Report) error // nil for those of [Traffic]
+	Draws bool                           // it uses more than the iteration
 }
 
 // Formats is the list of forms.
@@ -47,10 +47,18 @@ func Formats() []Format {
 	}
 }
 
+// Traffic is the list of forms that tell the calls themselves instead of verdicts: they are exports of the iteration's snapshot.
+func Traffic() []Format {
+	return []Format{
+		{Name: "har", Doc: "HTTP Archive 1.2 of the calls"},
+		{Name: "otlp", Doc: "OpenTelemetry traces of the calls, to a file or to a collector's http://HOST:4318"},
+	}
+}
+
 // Find returns the form of a name.
 func Find(name string) (Format, error) {
 	var names []string
-	for _, f := range Formats() {
+	for _, f := range slices.Concat(Formats(), Traffic()) {
 		if f.Name == name {
 			return f, nil
 		}

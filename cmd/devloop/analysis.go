@@ -449,7 +449,7 @@ func exportVerb(r *root) *cobra.Command {
 
 func exportCallsVerb(r *root) *cobra.Command {
 	var q query.ExportRequest
-	c := selecting(r, "calls [KFL]", "Calls as CSV, Markdown or HAR 1.2, redacted, with the file's SHA-256",
+	c := selecting(r, "calls [KFL]", "Calls as CSV, Markdown, HAR 1.2 or OpenTelemetry traces, redacted, with the file's SHA-256",
 		"  devloop export calls --format har --file checkout.har 'http && dst.service.name == \"checkout\"'", &q, &q.Selection,
 		asking[query.ExportRequest, query.ExportAnswer]{method: control.ExportCalls, show: func(w io.Writer, a *query.ExportAnswer) {
 			fmt.Fprintf(w, "%s\t%d calls\t%d bytes\tsha256 %s\n", a.Path, a.Calls, a.Bytes, a.SHA256)
@@ -458,7 +458,7 @@ func exportCallsVerb(r *root) *cobra.Command {
 			}
 		}, rows: func(a *query.ExportAnswer) []any { return []any{a} }, told: func(a *query.ExportAnswer) *query.Reading { return &a.Reading }})
 	f := c.Flags()
-	f.StringVar(&q.Format, "format", "csv", "csv, markdown or har")
+	f.StringVar(&q.Format, "format", "csv", "csv, markdown, har or otlp: OpenTelemetry traces as lines of JSON")
 	f.StringVar(&q.File, "file", "", "name of the file; made up by default")
 	f.BoolVar(&q.Overwrite, "overwrite", false, "replace a file of that name")
 	f.IntVar(&q.Limit, "limit", 0, "how many calls, oldest first; all by default")

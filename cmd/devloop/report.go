@@ -26,10 +26,10 @@ type reports struct {
 
 func (o *reports) flag(f *pflag.FlagSet) {
 	var names []string
-	for _, form := range report.Formats() {
+	for _, form := range slices.Concat(report.Formats(), report.Traffic()) {
 		names = append(names, form.Name)
 	}
-	f.StringArrayVar(&o.specs, "report", nil, "also write a report: FORM=FILE, or FORM for standard output; repeatable. Forms: "+strings.Join(names, ", "))
+	f.StringArrayVar(&o.specs, "report", nil, "also write a report: FORM=FILE, or FORM for standard output; otlp also to a collector, otlp=http://127.0.0.1:4318; repeatable. Forms: "+strings.Join(names, ", "))
 }
 
 // check refuses what cannot be written before anything runs.
@@ -65,7 +65,14 @@ func (o *reports) write(ctx context.Context, r *root, c *control.Client, it *tra
 		drawing(ctx, c, told)
 	}
 	for _, spec := range o.specs {
-		if err := writeReport(r, told, spec); err != nil {
+		name, to, _ := strings.Cut(spec, "=")
+		var err error
+		if form, _ := report.Find(name); form.Write == nil {
+			err = r.writeTraffic(ctx, c, it, name, to)
+		} else {
+			err = writeReport(r, told, spec)
+		}
+		if err != nil {
 			return err
 		}
 	}
