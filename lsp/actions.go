@@ -14,7 +14,10 @@ func (s *server) actions(d *document, p CodeActionParams) []CodeAction {
 		if diagnostic.Source != source || len(diagnostic.Data) == 0 {
 			continue
 		}
-		var data struct{ Hint, Check, Iteration string }
+		var data struct {
+			Hint, Check, Iteration string
+			Baseline               bool
+		}
 		if json.Unmarshal(diagnostic.Data, &data) != nil {
 			continue
 		}
@@ -31,6 +34,13 @@ func (s *server) actions(d *document, p CodeActionParams) []CodeAction {
 				CodeAction{Title: "Run this check again", Kind: "quickfix", Diagnostics: []Diagnostic{diagnostic},
 					Command: &Command{Title: "Run this check again", Command: commandRun, Arguments: []any{data.Check}}})
 		}
+		if data.Baseline {
+			list = append(list, CodeAction{Title: "Accept the difference into the baseline", Kind: "quickfix", Diagnostics: []Diagnostic{diagnostic},
+				Command: &Command{Title: "Accept the difference into the baseline", Command: commandAccept}})
+		}
+	}
+	if s.live.daemon() != nil && (kindOf(d.path) == checkFile || kindOf(d.path) == sourceFile && len(d.registered()) > 0) {
+		list = append(list, CodeAction{Title: "Suggest checks from what was seen", Kind: "source", Command: &Command{Title: "Suggest checks", Command: commandSuggest}})
 	}
 	return list
 }

@@ -156,7 +156,7 @@ func (d *document) verdict(c *outlined, r *traffic.CheckResult, f *facts) (Diagn
 			Location: Location{URI: d.uri, Range: diagnostic.Range}, Message: e.Summary,
 		})
 	}
-	diagnostic.Data, _ = json.Marshal(map[string]string{"check": r.Name, "iteration": f.iteration.ID})
+	diagnostic.Data, _ = json.Marshal(map[string]any{"check": r.Name, "iteration": f.iteration.ID, "baseline": strings.Contains(r.Expect, "baseline")})
 	return diagnostic, true
 }
 

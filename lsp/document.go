@@ -26,6 +26,7 @@ type document struct {
 
 	scan   sync.Once
 	routes []routes.Route // of a source file, once somebody asked
+	calls  []routes.Call  // that it makes, likewise
 }
 
 func newDocument(uri string, version int, text string, bytes bool) *document {

@@ -11,6 +11,8 @@ import (
 const (
 	commandRun      = "devloop.run"      // [check]: an iteration that judges this check, or all without one
 	commandEvidence = "devloop.evidence" // [iteration, check]: what its verdict rests on
+	commandSuggest  = "devloop.suggest"  // []: checks drafted from what was seen
+	commandAccept   = "devloop.accept"   // [reason]: what differs from the baseline is accepted into it
 )
 
 // lenses are the lines above the checks of a file: run it, and its last verdict; and above the routes of a source file.

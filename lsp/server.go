@@ -148,7 +148,7 @@ func (s *server) initialize(_ context.Context, p InitializeParams) (any, error) 
 	}
 	s.pulls = p.Capabilities.TextDocument.Diagnostic != nil
 	s.mu.Unlock()
-	commands := []string{commandRun, commandEvidence}
+	commands := []string{commandRun, commandEvidence, commandSuggest, commandAccept}
 	if p.Capabilities.Experimental.Devloop {
 		commands = []string{} // it has commands of these names
 	}
@@ -165,7 +165,7 @@ func (s *server) initialize(_ context.Context, p InitializeParams) (any, error) 
 			"renameProvider":             map[string]any{"prepareProvider": true},
 			"codeLensProvider":           map[string]any{"resolveProvider": false},
 			"inlayHintProvider":          true,
-			"codeActionProvider":         map[string]any{"codeActionKinds": []string{"quickfix"}},
+			"codeActionProvider":         map[string]any{"codeActionKinds": []string{"quickfix", "source"}},
 			"diagnosticProvider":         map[string]any{"identifier": "devloop", "interFileDependencies": true, "workspaceDiagnostics": false},
 			"executeCommandProvider":     map[string]any{"commands": commands, "workDoneProgress": true},
 		},
@@ -365,7 +365,28 @@ func (s *server) execute(ctx context.Context, p ExecuteCommandParams) (any, erro
 		}
 		return a, nil
 	}
-	return nil, jrpc2.Errorf(jrpc2.InvalidParams, "there is no command %q", p.Command)
+	return s.beside(ctx, c, p.Command, args)
+}
+
+// beside carries out the commands that are not about one check.
+func (s *server) beside(ctx context.Context, c *control.Client, command string, args []string) (any, error) {
+	var answer any
+	var err error
+	switch command {
+	case commandSuggest:
+		answer, err = control.ChecksSuggest.Ask(ctx, c, control.SuggestRequest{}, nil)
+	case commandAccept:
+		if len(args) != 1 || strings.TrimSpace(args[0]) == "" {
+			return nil, jrpc2.Errorf(jrpc2.InvalidParams, "%s takes a reason", commandAccept)
+		}
+		answer, err = control.BaselineAccept.Ask(ctx, c, control.BaselineRequest{Reason: args[0]}, nil)
+	default:
+		return nil, jrpc2.Errorf(jrpc2.InvalidParams, "there is no command %q", command)
+	}
+	if err != nil {
+		return nil, failure(err)
+	}
+	return answer, nil
 }
 
 // failure is an error with the next command to type.

@@ -16,8 +16,18 @@ import (
 
 // registered are the routes of a source file. They are looked for once for each text.
 func (d *document) registered() []routes.Route {
-	d.scan.Do(func() { d.routes = routes.Scan(d.path, d.text) })
+	d.scan.Do(d.read)
 	return d.routes
+}
+
+// asks are the requests that a source file makes of others.
+func (d *document) asks() []routes.Call {
+	d.scan.Do(d.read)
+	return d.calls
+}
+
+func (d *document) read() {
+	d.routes, d.calls = routes.Scan(d.path, d.text), routes.Calls(d.path, d.text)
 }
 
 // routeLenses are the figures of a file's routes, as the newest iteration saw them.
@@ -25,7 +35,7 @@ func (s *server) routeLenses(d *document) []CodeLens {
 	list := []CodeLens{}
 	f := s.live.get()
 	found := d.registered()
-	if f.iteration == nil || len(found) == 0 {
+	if f.iteration == nil || len(found) == 0 && len(d.asks()) == 0 {
 		return list
 	}
 	served := map[int][]query.Stats{}
@@ -48,6 +58,35 @@ func (s *server) routeLenses(d *document) []CodeLens {
 			title += " · stale"
 		}
 		list = append(list, CodeLens{Range: d.span(r.Line, r.From, r.To), Command: &Command{Title: title}})
+	}
+	return append(list, s.callLenses(d, &f, services)...)
+}
+
+// callLenses are the figures of what a file asks of other services. Where several could be meant, nothing is shown.
+func (s *server) callLenses(d *document, f *facts, services []string) []CodeLens {
+	var list []CodeLens
+	for _, c := range d.asks() {
+		asked := map[string][]query.Stats{}
+		for n, o := range s.observed(f) {
+			e := f.endpoints[n]
+			service, _, _ := strings.Cut(e.Group, " ")
+			if slices.Contains(services, service) || c.Host != "" && service != strings.SplitN(c.Host, ".", 2)[0] {
+				continue
+			}
+			if len(routes.Match([]routes.Route{c.Route}, o)) > 0 {
+				asked[service] = append(asked[service], e)
+			}
+		}
+		if len(asked) != 1 {
+			continue
+		}
+		for service, stats := range asked {
+			title := fmt.Sprintf("→ %s · %s · %s", service, sum(stats), f.iteration.Revision)
+			if s.stale(f, []string{service}) != "" {
+				title += " · stale"
+			}
+			list = append(list, CodeLens{Range: d.span(c.Line, c.From, c.To), Command: &Command{Title: title}})
+		}
 	}
 	return list
 }

@@ -32,6 +32,8 @@ func TestHandlers(t *testing.T) {
 	imported := write("internal/items/items.go", "package items\n\n"+handlers)
 	foreign := write("internal/other/other.go", "package other\n\n"+handlers)
 	basket := write("basket/app.js", "const app = require('express')()\napp.get('/baskets/:id', h)\napp.get('/baskets/:id/lines', h)\n")
+	caller := write("basket/stock.js", "const a = await fetch(`${base}/items/${id}`)\nconst b = await fetch('http://stock:8080/items/' + id)\n"+
+		"const c = await fetch('http://other/items/1')\nconst d = await fetch(base + '/baskets/' + id)\n")
 	s := &server{o: Options{Workspace: dir}, folder: dir, docs: map[string]*document{}, live: &live{}}
 	s.live.facts = facts{connected: true, status: &control.Status{Revision: "r3"}, endpoints: []query.Stats{
 		{Group: "stock GET /items/{id}", Calls: 127, Errors: 3, ErrorRate: 3. / 127, P99: 230}, {Group: "basket GET /baskets/{id}", Calls: 1, P99: 0.25}, {Group: "basket GET /baskets/9", Calls: 2, P99: 1},
@@ -53,6 +55,7 @@ func TestHandlers(t *testing.T) {
 		{own, ""}, {foreign, ""},
 		{imported, "127 calls · 2.4 % errors · p99 230 ms · r3"},
 		{basket, "3 calls · 0.0 % errors · p99 ≤ 1 ms · r3"},
+		{caller, "→ stock · 127 calls · 2.4 % errors · p99 230 ms · r3\n→ stock · 127 calls · 2.4 % errors · p99 230 ms · r3"},
 	} {
 		if got := titles(c.d); got != c.want {
 			t.Errorf("%s: %q, want %q", c.d.path, got, c.want)

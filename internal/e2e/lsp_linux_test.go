@@ -316,6 +316,14 @@ func TestEditorSeesBrokenAndMended(t *testing.T) {
 		t.Errorf("the lens at the handler: %q", lenses)
 	}
 
+	caller := e.open("cmd/front/main.go")
+	if lenses := e.lenses(caller); !strings.Contains(lenses, "10 → stock · 20 calls · 100.0 % errors · p99 ") {
+		t.Errorf("the lens at the call: %q", lenses)
+	}
+	second := edited(w) // another window on the same workspace
+	there := second.open("stock.netcheck.yaml")
+	eventually(t, "a second editor shows the same", func() bool { return len(second.diagnostics(there)) == 1 })
+
 	told := e.published(checks)
 	w.edit("cmd/stock/main.go", stockBroken, "no Go at all")
 	if unbuilt := w.run(); unbuilt.Failure == nil {
@@ -331,7 +339,9 @@ func TestEditorSeesBrokenAndMended(t *testing.T) {
 	if mended.Verdict != traffic.Pass {
 		t.Fatalf("the mended stock: %s\n%s", mended.Verdict, explain(not(mended, traffic.Pass)))
 	}
-	eventually(t, "the squiggles are gone", func() bool { return len(e.diagnostics(checks)) == 0 && len(e.diagnostics(handler)) == 0 })
+	eventually(t, "the squiggles are gone", func() bool {
+		return len(e.diagnostics(checks)) == 0 && len(e.diagnostics(handler)) == 0 && len(second.diagnostics(there)) == 0
+	})
 	if lenses := e.lenses(checks); !strings.Contains(lenses, "1 ✓ pass") || strings.Contains(lenses, "✗") {
 		t.Errorf("mended: %s", lenses)
 	}

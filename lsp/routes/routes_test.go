@@ -40,6 +40,9 @@ func TestFixtures(t *testing.T) {
 					t.Fatal(err)
 				}
 				lines := strings.Split(string(text), "\n")
+				for _, c := range Calls(strings.TrimSuffix(f.Name(), ".txt"), string(text)) {
+					fmt.Fprintf(&got, "%s:%d asks %q %s %s | %s\n", f.Name(), c.Line+1, c.Host, c.Method, c.Path, lines[c.Line][c.From:c.To])
+				}
 				for _, r := range Scan(strings.TrimSuffix(f.Name(), ".txt"), string(text)) {
 					method := r.Method
 					if method == "" {
@@ -97,6 +100,23 @@ func TestMatch(t *testing.T) {
 }
 
 // FuzzScan: any text gives routes that lie within it, in bounded number.
+// FuzzCalls: whatever a file holds, what is found lies in it.
+func FuzzCalls(f *testing.F) {
+	for _, text := range []string{"http.Get(\"http://a/b\")", "fetch(`${a}/b/${c}`)", "requests.get(f\"{a}/b\")", "http.NewRequest(\"GET\", fmt.Sprintf(\"%s/b\", a), nil)"} {
+		f.Add("a.go", "import \"net/http\"\n"+text)
+		f.Add("a.ts", text)
+		f.Add("a.py", text)
+	}
+	f.Fuzz(func(t *testing.T, name, text string) {
+		lines := strings.Split(text, "\n")
+		for _, c := range Calls(name, text) {
+			if c.Line >= len(lines) || c.From < 0 || c.To < c.From || c.To > len(lines[c.Line]) {
+				t.Fatalf("%+v lies nowhere", c)
+			}
+		}
+	})
+}
+
 func FuzzScan(f *testing.F) {
 	files, err := filepath.Glob("testdata/*/*.*")
 	if err != nil {

@@ -1,0 +1,111 @@
+package lsp
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/traffic"
+)
+
+// workspace is a server on a folder with some files, as after an iteration.
+func workspace(t *testing.T, files map[string]string, it *traffic.Iteration) *server {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &server{o: Options{Workspace: dir}, folder: dir, docs: map[string]*document{}, live: &live{}}
+	s.live.facts = facts{connected: true, status: &control.Status{Revision: "r1", Running: true, Phase: "idle"}, iteration: it}
+	return s
+}
+
+const oneCheck = "checks:\n  - name: a\n    on: http\n    expect: none(status_code >= 500)\n"
+
+// TestChecks: the checks of a workspace with their results; files that are broken, huge, gone or typed in are each told as they are.
+func TestChecks(t *testing.T) {
+	it := &traffic.Iteration{ID: "i3", Revision: "r1", Verdict: traffic.Fail, Checks: []traffic.CheckResult{
+		{Name: "a", File: "a.netcheck.yaml", On: "http", Expect: "none(status_code >= 500)", Verdict: traffic.Fail},
+		{Name: "builtin/x", Builtin: true, Verdict: traffic.Pass}, {Name: "builtin/y", Builtin: true, Verdict: traffic.Skipped},
+	}}
+	s := workspace(t, map[string]string{
+		"devloop.yaml": "version: 1\nservices: {a: {command: a}}\nchecks: [\"*.netcheck.yaml\"]\n", "a.netcheck.yaml": oneCheck, "broken.netcheck.yaml": "checks: [\n",
+		"huge.netcheck.yaml": strings.Repeat("# much\n", maxDocument/7+2),
+	}, it)
+	got, err := s.checks(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Files) != 3 || got.Iteration != "i3" || len(got.Builtin) != 1 {
+		t.Fatalf("%+v", got)
+	}
+	a, broken, huge := got.Files[0], got.Files[1], got.Files[2]
+	if a.Error != "" || len(a.Checks) != 1 || len(a.Checks[0].Results) != 1 || a.Checks[0].Stale || a.Checks[0].Expect.Start.Line != 3 {
+		t.Errorf("a: %+v", a)
+	}
+	if broken.Error == "" || len(broken.Checks) != 0 {
+		t.Errorf("broken: %+v", broken)
+	}
+	if !strings.Contains(huge.Error, "larger than 4 MiB") {
+		t.Errorf("huge: %+v", huge)
+	}
+	typed := newDocument(uriOf(filepath.Join(s.root(), "a.netcheck.yaml")), 2, strings.Replace(oneCheck, "500", "400", 1), false)
+	s.docs[typed.uri] = typed
+	if got, _ = s.checks(context.Background()); !got.Files[0].Checks[0].Stale {
+		t.Error("a check that was typed in is not stale")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := s.checks(ctx); err == nil {
+		t.Error("a request that was given up is answered")
+	}
+}
+
+func TestState(t *testing.T) {
+	s := workspace(t, map[string]string{"devloop.yaml": "version: 1\n"}, &traffic.Iteration{ID: "i3", Revision: "r1", Verdict: traffic.Pass})
+	if st := s.state(); !st.Found || !st.Connected || st.Phase != "idle" || st.Verdict != traffic.Pass || st.Stale || st.Socket == "" {
+		t.Errorf("%+v", st)
+	}
+	told := 0
+	s.live.moved = func() { told++ }
+	s.live.phase(&traffic.Iteration{ID: "i4", Phase: "build"})
+	s.live.phase(&traffic.Iteration{ID: "i4", Phase: "build"})
+	if st := s.state(); told != 1 || st.Phase != "build" || st.Current != "i4" {
+		t.Errorf("told %d times: %+v", told, st)
+	}
+	s.live.facts.connected = false
+	if st := s.state(); !st.Stale || st.Connected {
+		t.Errorf("without a daemon: %+v", st)
+	}
+}
+
+// TestPull: a client that asks for diagnostics itself gets them so, and none that it did not ask for. Our extension has the commands itself.
+func TestPull(t *testing.T) {
+	e := newEditor(t, t.TempDir(), `{"textDocument":{"diagnostic":{}},"experimental":{"devloop":true}}`)
+	uri := e.open("a.netcheck.yaml", "checks: [\n")
+	var report DocumentDiagnosticReport
+	e.call("textDocument/diagnostic", map[string]any{"textDocument": map[string]any{"uri": uri}}, &report)
+	if report.Kind != "full" || len(report.Items) == 0 {
+		t.Errorf("%+v", report)
+	}
+	select {
+	case p := <-e.published:
+		t.Errorf("published without being asked: %+v", p)
+	default:
+	}
+	var said struct {
+		Capabilities struct {
+			ExecuteCommandProvider struct{ Commands []string }
+		}
+	}
+	e.call("initialize", json.RawMessage(`{"capabilities":{"experimental":{"devloop":true}}}`), &said)
+	if len(said.Capabilities.ExecuteCommandProvider.Commands) != 0 {
+		t.Errorf("%+v", said)
+	}
+}
