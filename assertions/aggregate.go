@@ -24,6 +24,7 @@ const (
 	span                         // a constant duration
 	theBaseline                  // the word baseline
 	words                        // a constant text
+	whole                        // a constant whole number from 1 on
 )
 
 // aggregate is one function of the vocabulary. The table of them feeds compilation, docs/checks.md and completion.
@@ -57,7 +58,7 @@ type argument struct {
 	kind parameter
 	row  *rowExpression // predicate, quantity, anything
 	text string
-	at   float64 // fraction, or span in nanoseconds
+	at   float64 // fraction, whole, or span in nanoseconds
 	said string  // words
 }
 
@@ -132,7 +133,10 @@ func aggregates() []aggregate {
 			doc:     "Counts rows for every pair of x and key; key may be left out. It is not a number yet: max, min, mean, sum, stddev, percentiles and .size() are.",
 			example: `max(count_by(postgresql_fingerprint, parent)) <= 3`, required: 1, params: []parameter{anything, anything}, result: always(groupsInt), evaluate: countBy},
 	)
+	course := courseAggregates()
+	all = append(all, course[:2]...)
 	all = append(all, orderAggregates()...)
+	all = append(all, course[2:]...)
 	all = append(all, graphAggregates()...)
 	all = append(all, pathAggregates()...)
 	all = append(all, contractAggregates()...)

@@ -404,7 +404,7 @@ func (c *compiler) fits(e ast.Expr, a aggregate, arg *argument) error {
 		default:
 			return c.at(e, fmt.Sprintf("%s takes a plain value, and %s is %s", a.signature, arg.text, typeName(arg.row.typ)), "for example "+a.example)
 		}
-	case fraction, span:
+	case fraction, span, whole:
 		return c.constant(e, a, arg)
 	}
 	return nil
@@ -420,6 +420,9 @@ func (c *compiler) constant(e ast.Expr, a aggregate, arg *argument) error {
 	arg.row, arg.at = nil, value.value
 	if arg.kind == span && (value.typ != estimateDuration || value.value < 0) {
 		return c.at(e, fmt.Sprintf("%s takes a duration here, and not %s", a.signature, arg.text), `write duration("2s")`)
+	}
+	if arg.kind == whole && (value.typ != estimateInt || value.value < 1) {
+		return c.at(e, fmt.Sprintf("%s takes a whole number from 1 on here, and not %s", a.signature, arg.text), "for example "+a.example)
 	}
 	if arg.kind == fraction && (value.typ == estimateDuration || value.value <= 0 || value.value >= 1) {
 		return c.at(e, fmt.Sprintf("%s takes a quantile between 0 and 1 here, and not %s", a.signature, arg.text), "for example "+a.example)
@@ -675,7 +678,7 @@ func mismatch(operator, operands string) (msg, hint string) {
 // isNumber reports whether the aggregate yields an estimate, whatever its arguments.
 func (a aggregate) isNumber() bool {
 	switch a.name {
-	case "none", "all", "any", "before", "then", "eventually", "never_after", "edges", "destinations", "changed", "new_edges", "new_fields", "conforms", "path", "cycles", "deadlines_kept":
+	case "none", "all", "any", "before", "then", "eventually", "never_after", "edges", "destinations", "changed", "new_edges", "new_fields", "conforms", "path", "cycles", "deadlines_kept", "top", "stable":
 		return false
 	}
 	return true

@@ -59,7 +59,7 @@ func (o *outcome) clauses(p part) []string {
 			if len(r.hits) > 0 {
 				all = append(all, fmt.Sprintf("%s may wait longer than is left of their caller's deadline", o.share(r.hits, r.n)))
 			}
-		case "before", "then", "eventually", "never_after":
+		case "before", "then", "eventually", "never_after", "stable":
 			all = append(all, fmt.Sprintf("%s does not hold: %s%s", t.text, r.shown, between(o.s.edgesOf(r.hits))))
 		}
 		for _, use := range t.setUses.made {

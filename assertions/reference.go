@@ -34,7 +34,7 @@ func (a aggregate) resultName() string {
 	switch a.name {
 	case "count_by", "calls_per", "fan_out":
 		return "counts by group"
-	case "edges", "destinations", "new_edges", "new_fields", "cycles":
+	case "edges", "destinations", "new_edges", "new_fields", "cycles", "top":
 		return "set of names"
 	case "mean", "stddev", "ratio", "rate", "p50", "p90", "p95", "p99", "percentile", "slowdown", "increase":
 		return "estimate"
