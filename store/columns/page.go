@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/format"
 )
@@ -142,6 +143,12 @@ func (p *pages) values(h *page, ahead int64) ([]byte, error) {
 			return nil, errDamaged
 		}
 		return b, nil
+	case p.codec == format.Snappy:
+		p.memory.page = grow(p.memory.page, plain+padding)
+		if n, err := s2.DecodedLen(b); err != nil || n != plain {
+			return nil, errDamaged
+		}
+		return s2.Decode(p.memory.page[:plain], b)
 	case p.codec != format.Zstd:
 		return nil, fmt.Errorf("its columns are compressed by %v: the file is of another program", p.codec)
 	case plain == 0:
