@@ -25,6 +25,9 @@ func conclude[R, A any](ctx context.Context, s *Session, scope query.Scope, r R,
 func mistaken(err error) error {
 	var m *query.Error
 	if errors.As(err, &m) {
+		if m.Missing {
+			return control.Missing(m.Hint, m.What)
+		}
 		return control.Usagef(m.Hint, m.What)
 	}
 	return err

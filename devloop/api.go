@@ -16,6 +16,9 @@ import (
 
 // submit hands a request to the loop.
 func (s *Session) submit(ctx context.Context, r *request) error {
+	if s.options.Observe != nil {
+		return looksOnly("no iteration is run")
+	}
 	select {
 	case s.requests <- r:
 		return nil
@@ -188,7 +191,7 @@ func (s *Session) Verdict(r control.IterationRequest) (*traffic.Iteration, error
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.recent) == 0 {
-		return nil, &control.Error{What: "no iteration has finished yet", Hint: "devloop run", Exit: control.ExitUsage}
+		return nil, control.Missing("devloop run", "no iteration has finished yet")
 	}
 	if r.Iteration == "" {
 		return s.recent[len(s.recent)-1], nil
@@ -198,10 +201,7 @@ func (s *Session) Verdict(r control.IterationRequest) (*traffic.Iteration, error
 			return it, nil
 		}
 	}
-	return nil, &control.Error{
-		What: fmt.Sprintf("no iteration %q is kept; the newest is %s", r.Iteration, s.recent[len(s.recent)-1].ID),
-		Hint: "leave the iteration out for the newest", Exit: control.ExitUsage,
-	}
+	return nil, control.Missing("leave the iteration out for the newest", fmt.Sprintf("no iteration %q is kept; the newest is %s", r.Iteration, s.recent[len(s.recent)-1].ID))
 }
 
 // sealed returns a finished iteration that has traffic; the newest such one when id is empty.

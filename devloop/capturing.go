@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/devloop-io/devloop/internal/control"
@@ -33,6 +32,9 @@ func (s *Session) Capture(ctx context.Context) (*control.CaptureStatus, error) {
 		return nil, &control.Error{What: err.Error(), Hint: "devloop doctor", Exit: control.ExitEnvironment}
 	}
 	st.Next = "loop_run (devloop run) judges what the services say"
+	if _, ok := env.(observing); ok {
+		st.Next = "get_service_map, then find_errors"
+	}
 	if paused == env {
 		st.State, st.Next = control.CaptureStopped, "start_capture (devloop capture start) goes on; until then iterations fail"
 	} else if i := slices.IndexFunc(st.Nodes, func(n control.CaptureNode) bool { return !n.OK }); i >= 0 {
@@ -166,25 +168,8 @@ func (c inCluster) CaptureStatus(ctx context.Context, st *control.CaptureStatus)
 	if err != nil {
 		return err
 	}
-	st.Targets = &control.CaptureTargets{
-		Namespaces: t.Namespaces, Excluded: t.Excluded, PodRegex: t.PodRegex, Labels: t.Labels, Ports: t.Ports,
-	}
-	st.Pods = t.Pods
-	for _, p := range t.Pods {
-		namespace, _, _ := strings.Cut(p, "/")
-		st.Namespaces = append(st.Namespaces, namespace)
-	}
-	slices.Sort(st.Namespaces)
-	st.Namespaces = slices.Compact(st.Namespaces)
-	st.Cluster = &control.Span{}
-	for _, n := range c.NodeStates(ctx) {
-		node := captureNode(n)
-		st.Nodes = append(st.Nodes, node)
-		if node.Oldest != 0 && (st.Cluster.Oldest == 0 || node.Oldest < st.Cluster.Oldest) {
-			st.Cluster.Oldest = node.Oldest
-		}
-		st.Cluster.Newest = max(st.Cluster.Newest, node.Newest)
-	}
+	targeted(st, t)
+	nodes(st, c.NodeStates(ctx))
 	return nil
 }
 

@@ -125,6 +125,9 @@ func (s *Session) snapshot(id string) (*store.Snapshot, error) {
 	if known := s.snapshotIDs(); len(known) > 0 {
 		hint += "; there are " + shortList(known)
 	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, control.Missing(hint, err.Error())
+	}
 	return nil, &control.Error{What: err.Error(), Hint: hint, Exit: control.ExitUsage}
 }
 
@@ -181,7 +184,7 @@ func (s *Session) chosen(sn *store.Snapshot, name string) (*store.Dissection, er
 		if len(names) > 0 {
 			next = "there are " + shortList(names) + "; " + next
 		}
-		return nil, control.Usagef(next, fmt.Sprintf("snapshot %s has no dissection %q", sn.ID(), name))
+		return nil, control.Missing(next, fmt.Sprintf("snapshot %s has no dissection %q", sn.ID(), name))
 	}
 	if err != nil {
 		return nil, &control.Error{What: err.Error(), Hint: next, Exit: control.ExitUsage}

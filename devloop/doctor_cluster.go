@@ -36,6 +36,9 @@ func (s *Session) Doctor(ctx context.Context) *control.DoctorAnswer {
 	s.mu.Lock()
 	env, cfg := s.env, s.cfg
 	s.mu.Unlock()
+	if o, ok := env.(observing); ok {
+		return withAgents(o.examined(ctx), o.NodeStates(ctx))
+	}
 	where := ""
 	if env != nil {
 		where = env.Name()
@@ -45,7 +48,12 @@ func (s *Session) Doctor(ctx context.Context) *control.DoctorAnswer {
 	if !ok {
 		return a
 	}
-	for _, n := range c.NodeStates(ctx) {
+	return withAgents(a, c.NodeStates(ctx))
+}
+
+// withAgents adds what the nodes' agents say of themselves.
+func withAgents(a *control.DoctorAnswer, states []kindenv.NodeState) *control.DoctorAnswer {
+	for _, n := range states {
 		node := captureNode(n)
 		f := control.Fact{Name: "agent of node " + node.Name, OK: node.OK && node.Degraded == "", Detail: "captures with " + node.Source}
 		if !f.OK {

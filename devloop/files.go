@@ -53,5 +53,5 @@ func (s *Session) File(r control.FileRequest) (*control.FileAnswer, error) {
 }
 
 func noExport(name string) error {
-	return control.Usagef("export_snapshot_pcap, export_pcap, export_calls and export_policy make files", fmt.Sprintf("there is no exported file %q", name))
+	return control.Missing("export_snapshot_pcap, export_pcap, export_calls and export_policy make files", fmt.Sprintf("there is no exported file %q", name))
 }

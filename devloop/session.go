@@ -32,6 +32,7 @@ type Options struct {
 	Log       *slog.Logger
 	Source    string // "" chooses the best, else tap or afpacket; for tests and for doctor's advice
 	Wrap      WrapSource
+	Observe   *control.Observed // a cluster to look at, instead of services to build and run; see [Session.Observe]
 }
 
 // Session is one workspace attached to one environment. Make it with [New], run it with [Session.Run], and end it with
@@ -88,9 +89,12 @@ const keepIterations = 100
 
 // New opens a workspace: its devloop.yaml and its store. Nothing is started.
 func New(o Options) (*Session, error) {
-	cfg, err := config.Load(o.Workspace)
-	if err != nil {
-		return nil, err
+	cfg := nothingToBuild(o.Workspace)
+	if o.Observe == nil {
+		var err error
+		if cfg, err = config.Load(o.Workspace); err != nil {
+			return nil, err
+		}
 	}
 	st, err := store.Open(filepath.Join(o.Workspace, ".devloop"), storeOptions(cfg))
 	if err != nil {

@@ -175,7 +175,9 @@ func (s *Session) CreateSnapshot(ctx context.Context, r query.CreateSnapshotRequ
 	hold := w.recorder.Hold(1) // nothing goes away from here on
 	let := func() { hold(); release() }
 	oldest, _ := w.recorded()
+	_, kept := w.reaches(start) // the nodes may have what was before
 	switch {
+	case kept:
 	case oldest == 0:
 		err = control.Usagef("devloop run makes traffic", "nothing has been recorded yet")
 	case end <= oldest:
@@ -185,7 +187,7 @@ func (s *Session) CreateSnapshot(ctx context.Context, r query.CreateSnapshotRequ
 		ID: name, Name: name, Status: inProgress, Created: time.Now().UnixMilli(), Start: start / 1e6, End: end / 1e6, Duration: time.Duration(end - start).String(),
 		Nodes: r.Nodes, Source: w.sourceName(), Dissections: []string{},
 	}, done: make(chan struct{})}
-	if start < oldest {
+	if start < oldest && !kept {
 		x.info.Note = fmt.Sprintf("the recording begins at %s: what was before is not in it", clock(oldest))
 	}
 	a := &query.SnapshotCreated{Success: true, ID: name, Name: name, Status: inProgress, Start: start / 1e6, End: end / 1e6, Note: x.info.Note}
@@ -270,6 +272,11 @@ func (s *Session) newName(want, prefix string) (string, error) {
 // knows refuses nodes that capture nothing.
 func (w *wire) knows(nodes []string) error {
 	here := w.nodes()
+	if k, ok := w.env.(keeping); ok {
+		here = append(here, k.Nodes()...)
+		slices.Sort(here)
+		here = slices.Compact(here)
+	}
 	for _, n := range nodes {
 		if !slices.Contains(here, n) {
 			return control.Usagef("nodes that captured something: "+shortList(here), fmt.Sprintf("node %q captured nothing here", n))
@@ -320,6 +327,11 @@ func (s *Session) cut(ctx context.Context, w *wire, x *making, start, end int64,
 		return err
 	}
 	s.makings.progress(x, 5)
+	kept, err := w.fetch(ctx, start, end, nodes, func(share float64) { s.makings.progress(x, 5+int(60*share)) })
+	if err != nil {
+		return err
+	}
+	defer kept.drop()
 	ring := w.ring()
 	var within []capture.Segment
 	var bytes int64
@@ -329,18 +341,31 @@ func (s *Session) cut(ctx context.Context, w *wire, x *making, start, end int64,
 			bytes += g.Bytes
 		}
 	}
+	first := uint64(0) // of those within
+	if len(within) > 0 {
+		first = within[0].Seq
+	}
+	within = append(within, kept.segments...)
+	slices.SortStableFunc(within, func(a, b capture.Segment) int { return cmp.Compare(a.First, b.First) })
 	if len(within) == 0 {
 		oldest, newest := w.recorded()
 		return control.Usagef("get_data_boundaries says what is there", fmt.Sprintf("nothing was recorded from %s to %s; there are packets from %s to %s", clock(start), clock(end), clock(oldest), clock(newest)))
 	}
-	state, keys, err := w.stateBefore(ctx, within[0].Seq, ring, func(share float64) { s.makings.progress(x, 5+int(75*share)) })
+	var state []byte
+	var keys int64
+	if len(kept.segments) == 0 {
+		if state, keys, err = w.stateBefore(ctx, first, ring, func(share float64) { s.makings.progress(x, 5+int(75*share)) }); err != nil {
+			return err
+		}
+	}
+	meta, err := noted(kept.notes)
 	if err != nil {
 		return err
 	}
 	identities := w.env.Identities()
 	sn, err := s.store.Seal(ctx, store.SealRequest{
 		ID: x.info.ID, Segments: within, Checkpoint: state, Identities: append(identities, w.follower.lookedUp(identities)...), WindowStart: start, WindowEnd: end,
-		Source: w.source.Name(), KeyLog: w.keys.since(keys), Events: w.eventsIn(start, end), Cut: true, Nodes: nodes, Filter: kfl, On: w.nodes(),
+		Source: w.source.Name(), KeyLog: w.keys.since(keys), Events: w.eventsIn(start, end), Cut: true, Nodes: nodes, Filter: kfl, On: w.nodes(), Meta: meta,
 	})
 	if err != nil {
 		return err
@@ -473,7 +498,7 @@ func (s *Session) described(info store.Info) query.SnapshotInfo {
 	d := query.SnapshotInfo{
 		ID: w.ID, Name: w.ID, Status: completed, Progress: 100, Size: info.Size, Created: info.Created / 1e6, Start: w.Start / 1e6, End: w.End / 1e6,
 		Duration: time.Duration(w.End - w.Start).String(), Packets: w.Packets, NodeCount: max(1, len(nodes)), Nodes: nodes, Source: w.Source,
-		Iteration: w.Iteration, Revision: w.Revision, Exercise: w.Exercise, Filter: w.Filter, Dissections: []string{},
+		Iteration: w.Iteration, Revision: w.Revision, Exercise: w.Exercise, Filter: w.Filter, Dissections: []string{}, Note: noteOf(w.Meta),
 	}
 	for _, name := range info.Dissections {
 		d.Dissections = append(d.Dissections, w.ID+"/"+name)
@@ -531,6 +556,8 @@ func (s *Session) DeleteSnapshot(_ context.Context, r query.SnapshotRequest) (*q
 	switch err := s.store.Delete(id); {
 	case errors.Is(err, store.ErrInUse):
 		return nil, &control.Error{What: err.Error(), Hint: "again when the iteration, the dissection or the export that reads it has ended", Exit: control.ExitEnvironment}
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, control.Missing(snapshotsHint, err.Error())
 	case err != nil:
 		return nil, &control.Error{What: err.Error(), Hint: "devloop snapshot list", Exit: control.ExitUsage}
 	}

@@ -1,11 +1,14 @@
 package devloop
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,6 +17,7 @@ import (
 	"github.com/devloop-io/devloop/capture"
 	"github.com/devloop-io/devloop/capture/pcapfile"
 	"github.com/devloop-io/devloop/dissect"
+	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/store"
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -35,6 +39,7 @@ type wire struct {
 	sealed   sealedEvents
 	live     *live
 	env      environment
+	ringSize int64
 
 	marksMu sync.Mutex
 	marks   []mark
@@ -71,7 +76,8 @@ func DissectOptions() dissect.Options { return dissect.Options{Node: nodeName} }
 
 // newWire begins to capture what the environment runs, with the best source that works here.
 func newWire(ctx context.Context, env environment, st *store.Store, ringSize int64, o Options, log *slog.Logger) (*wire, error) {
-	w := &wire{store: st, log: log, env: env, began: time.Now().UnixNano(), done: make(chan struct{})}
+	w := &wire{store: st, log: log, env: env, ringSize: cmp.Or(ringSize, int64(config.Storage{}.DefaultRing())), began: time.Now().UnixNano(), done: make(chan struct{})}
+	_ = os.RemoveAll(filepath.Join(filepath.Dir(st.RingDir()), pastFolder)) // of a daemon that was killed
 	var err error
 	if w.source, w.why, err = env.Capture(ctx, o.Source, func(err error) { w.failed.Store(&err) }, log); err != nil {
 		return nil, err
@@ -90,6 +96,9 @@ func newWire(ctx context.Context, env environment, st *store.Store, ringSize int
 		w.events, w.sealed.until = c.Events, time.Now().UnixNano()
 	}
 	w.live = newLive(st.Redactor(), resolver(env), time.Now)
+	if e, ok := env.(interface{ Since() time.Time }); ok { // what was captured before comes too
+		w.live.since = e.Since().UnixNano()
+	}
 	w.follower = newFollower(w.recorder, resolver(env), w.keys, w.live)
 	w.before = w.follower.done
 	w.marks = []mark{{seq: w.before, keys: w.keys.at()}}

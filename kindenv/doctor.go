@@ -171,15 +171,12 @@ func (x *examination) rights(ctx context.Context, c *cluster.Cluster, client kub
 		case r.agents:
 			namespace = agentName + "-" + x.o.Hash
 		}
-		review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
-			Namespace: namespace, Verb: r.verb, Group: r.group, Resource: r.resource, Subresource: r.sub,
-		}}}
-		answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+		granted, err := r.granted(ctx, client, namespace)
 		if err != nil {
 			x.bad("rights", fmt.Errorf("ask what the context's user may do: %w", err), "kubectl auth can-i --list --context "+c.Context)
 			return
 		}
-		if answer.Status.Allowed {
+		if granted {
 			continue
 		}
 		refused++
@@ -188,6 +185,18 @@ func (x *examination) rights(ctx context.Context, c *cluster.Cluster, client kub
 	if refused == 0 {
 		x.good("rights", "namespaces, deployments, daemonsets, secrets, pods/exec, pods/portforward")
 	}
+}
+
+// granted asks the API server whether its user has a right.
+func (r right) granted(ctx context.Context, client kubernetes.Interface, namespace string) (bool, error) {
+	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
+		Namespace: namespace, Verb: r.verb, Group: r.group, Resource: r.resource, Subresource: r.sub,
+	}}}
+	answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+	if err != nil {
+		return false, err
+	}
+	return answer.Status.Allowed, nil
 }
 
 func whoIs(c *cluster.Cluster) string { return "the user of context " + c.Context }

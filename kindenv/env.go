@@ -61,6 +61,7 @@ type Env struct {
 	stop     context.CancelFunc
 	follow   sync.WaitGroup
 	crashed  chan Crash
+	since    time.Time // capture begins with what the rings hold from then on; zero: with now
 
 	faults faults
 

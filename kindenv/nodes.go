@@ -29,6 +29,7 @@ type nodes struct {
 	source  *labelled
 	sources []*agent.Source
 	forward []*forward
+	skip    func(*traffic.Packet, *traffic.Interface) bool // packets that are nobody's traffic
 
 	mu      sync.Mutex
 	targets Targets
@@ -57,28 +58,15 @@ func (e *Env) Capture(ctx context.Context, failed func(error)) (_ capture.Source
 	if err != nil {
 		return nil, "", err
 	}
-	n := &nodes{e: e, wake: make(chan struct{}, 1), targets: Targets{Namespaces: []string{e.Namespace()}}}
+	n := &nodes{e: e, skip: throughDoor, wake: make(chan struct{}, 1), targets: Targets{Namespaces: []string{e.Namespace()}}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, n.Close())
 		}
 	}()
-	var all []capture.Source
-	for _, p := range pods {
-		s, err := n.dial(ctx, p, token)
-		if err != nil {
-			return nil, "", err
-		}
-		all = append(all, s)
-		h, err := s.Client().Health(ctx)
-		if err != nil {
-			return nil, "", fmt.Errorf("ask the agent of node %s: %w", p.Spec.NodeName, err)
-		}
-		if h.Degraded != "" {
-			why = fmt.Sprintf("node %s captures with %s: %s", p.Spec.NodeName, h.Source, h.Degraded)
-		}
+	if why, err = n.dialAll(ctx, pods, token); err != nil {
+		return nil, "", err
 	}
-	n.source = newLabelled(agent.Merge(all...), throughDoor)
 	if _, err := n.retarget(ctx); err != nil {
 		return nil, "", err
 	}
@@ -88,6 +76,27 @@ func (e *Env) Capture(ctx context.Context, failed func(error)) (_ capture.Source
 	e.ids.OnPod(func(*corev1.Pod) { n.again() })
 	e.follow.Go(func() { n.followPods(failed) })
 	return n.source, why, nil
+}
+
+// dialAll makes one source of the nodes' agents. why says where one has no better source.
+func (n *nodes) dialAll(ctx context.Context, pods []corev1.Pod, token string) (why string, err error) {
+	var all []capture.Source
+	for _, p := range pods {
+		s, err := n.dial(ctx, p, token)
+		if err != nil {
+			return "", err
+		}
+		all = append(all, s)
+		h, err := s.Client().Health(ctx)
+		if err != nil {
+			return "", fmt.Errorf("ask the agent of node %s: %w", p.Spec.NodeName, err)
+		}
+		if h.Degraded != "" {
+			why = fmt.Sprintf("node %s captures with %s: %s", p.Spec.NodeName, h.Source, h.Degraded)
+		}
+	}
+	n.source = newLabelled(agent.Merge(all...), n.skip)
+	return why, nil
 }
 
 // installAgent applies the agent's objects and returns its token.
@@ -137,12 +146,13 @@ func (n *nodes) dial(ctx context.Context, pod corev1.Pod, token string) (*agent.
 	find := n.e.newest(pod.Name, func(p *corev1.Pod) bool {
 		return p.Namespace == pod.Namespace && p.Labels[deploy.LabelName] == agentName && p.Spec.NodeName == pod.Spec.NodeName
 	})
-	// One for control, one for the long stream, which would hold the other up.
+	// One for control, one for the long stream, and one for what is read of the past: each would hold the others up.
 	control := newForward(n.e.cluster.REST(), n.e.client, pod.Namespace, find, agent.DefaultPort)
 	stream := newForward(n.e.cluster.REST(), n.e.client, pod.Namespace, find, agent.DefaultPort)
-	n.forward = append(n.forward, control, stream)
+	past := newForward(n.e.cluster.REST(), n.e.client, pod.Namespace, find, agent.DefaultPort)
+	n.forward = append(n.forward, control, stream, past)
 	s, err := agent.Dial(ctx, agent.Options{
-		DialContext: control.DialContext, DialStream: stream.DialContext, Token: token, Node: pod.Spec.NodeName, Resolve: n.resolve, Log: n.e.o.Log,
+		DialContext: control.DialContext, DialStream: stream.DialContext, DialPast: past.DialContext, Since: n.e.since, Token: token, Node: pod.Spec.NodeName, Resolve: n.resolve, Log: n.e.o.Log,
 		Restarted: n.restarted,
 	})
 	if err != nil {

@@ -85,7 +85,7 @@ func payloadSize(n int) (int, error) {
 }
 
 func unknownCall(db *Database, id string) error {
-	return mistake("list_api_calls lists the ids; calls of a snapshot need its db or snapshot_id", "there is no call %q in %s", cut(id, 100), db.Name)
+	return missing("list_api_calls lists the ids; calls of a snapshot need its db or snapshot_id", "there is no call %q in %s", cut(id, 100), db.Name)
 }
 
 // yes is a switch that is on by default.

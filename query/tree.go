@@ -76,7 +76,7 @@ func askedCall(id string, calls, candidates []*traffic.Call) (*traffic.Call, err
 		if c := byID[id]; c != nil {
 			return c, nil
 		}
-		return nil, mistake("list_api_calls (devloop calls) gives the ids", "there is no call %q", id)
+		return nil, missing("list_api_calls (devloop calls) gives the ids", "there is no call %q", id)
 	}
 	var roots []*traffic.Call
 	for _, c := range candidates {

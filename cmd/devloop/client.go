@@ -57,6 +57,11 @@ func (r *root) connect(ctx context.Context) (c *control.Client, idle bool, err e
 }
 
 func connectWorkspace(ctx context.Context, workspace string, say func(string, ...any)) (c *control.Client, idle bool, err error) {
+	return connectDaemon(ctx, workspace, []string{"--workspace", workspace}, say)
+}
+
+// connectDaemon is connect for a daemon that is started with arguments of its own.
+func connectDaemon(ctx context.Context, workspace string, args []string, say func(string, ...any)) (c *control.Client, idle bool, err error) {
 	c, st, err := dialWorkspace(ctx, workspace)
 	switch {
 	case err == nil && st.Version == buildinfo.ID() && st.Running && st.Source == "none" && devloop.Doctor().Source != "none":
@@ -74,7 +79,7 @@ func connectWorkspace(ctx context.Context, workspace string, say func(string, ..
 	case !errors.Is(err, control.ErrNoDaemon):
 		return nil, false, err
 	}
-	if err := spawn(ctx, workspace); err != nil {
+	if err := spawn(ctx, workspace, args); err != nil {
 		return nil, false, environmental(ctx, err)
 	}
 	c, _, err = dialWorkspace(ctx, workspace)
@@ -93,7 +98,7 @@ func takeDown(ctx context.Context, c *control.Client, workspace string, request 
 const startWait = 40 * time.Second
 
 // spawn starts the daemon on its own, so that it outlives this command, and returns when it answers.
-func spawn(ctx context.Context, workspace string) error {
+func spawn(ctx context.Context, workspace string, args []string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find the program to start the daemon with: %w", err)
@@ -108,7 +113,7 @@ func spawn(ctx context.Context, workspace string) error {
 		return fmt.Errorf("open the daemon's log: %w", err)
 	}
 	defer log.Close()
-	cmd := exec.Command(self, "daemon", "--workspace", workspace)
+	cmd := exec.Command(self, append([]string{"daemon"}, args...)...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = workspace, log, log
 	detach(cmd)
 	if err := cmd.Start(); err != nil {

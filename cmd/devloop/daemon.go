@@ -21,6 +21,7 @@ import (
 func daemonVerb(r *root) *cobra.Command {
 	o := daemon.Options{Version: buildinfo.ID()}
 	var level string
+	var observed control.Observed
 	c := &cobra.Command{
 		Use: "daemon", Short: "Serve this workspace in the foreground (other verbs start it by themselves)", Args: cobra.NoArgs,
 		Long: `daemon serves the workspace over a unix socket that only its owner can reach. With --listen it serves the same API, MCP and
@@ -28,17 +29,25 @@ REST over TCP too, to whoever has its token: devloop daemon token prints it, and
 environment does the same for a daemon that another verb starts, and devloop daemon listen for one that runs already.`,
 		Example: "  devloop daemon --listen 127.0.0.1:8898\n  curl -H \"Authorization: Bearer $(devloop daemon token)\" http://127.0.0.1:8898/mcp",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			workspace, err := r.findWorkspace()
-			if err != nil {
-				return err
+			if cmd.Flags().Changed("observe") {
+				dir, err := observedFolder(&observed)
+				if err != nil {
+					return err
+				}
+				o.Workspace, o.Observe = dir, &observed
+			} else {
+				workspace, err := r.findWorkspace()
+				if err != nil {
+					return err
+				}
+				o.Workspace = workspace
 			}
-			o.Workspace = workspace
 			var l slog.Level
 			if err := l.UnmarshalText([]byte(level)); err != nil {
 				return control.Usagef("debug, info, warn or error", "log level "+level+" is none")
 			}
 			o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l}))
-			err = daemon.Run(cmd.Context(), o)
+			err := daemon.Run(cmd.Context(), o)
 			if err != nil {
 				return asEnvironment(err)
 			}
@@ -48,6 +57,8 @@ environment does the same for a daemon that another verb starts, and devloop dae
 	f := c.Flags()
 	f.DurationVar(&o.Idle, "idle", 30*time.Minute, "end after this long without requests")
 	f.StringVar(&o.Source, "source", "", "capture source to use instead of the best: tap or afpacket")
+	f.Var(observeFlag{&observed}, "observe", "a cluster to look at instead of serving a workspace, as JSON; devloop mcp --kubeconfig starts such a daemon")
+	_ = f.MarkHidden("observe") // fails only for flags that are not there
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.Listen, "listen", "", "TCP address to serve on as well, such as 127.0.0.1:8898; port 0 takes a free one")
 	f.BoolVar(&o.AllowRemote, "allow-remote", false, "let --listen take an address that other machines reach; what goes over it is not encrypted")

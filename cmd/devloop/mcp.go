@@ -26,18 +26,22 @@ func mcpVerb(r *root) *cobra.Command {
 	var listTools bool
 	var client string
 	var there remote
+	var seen control.Observed
 	c := &cobra.Command{
 		Use: "mcp", Short: "Serve AI agents over stdio (Model Context Protocol)", Args: cobra.NoArgs,
 		Long: `mcp speaks the Model Context Protocol on standard input and output. It attaches to the workspace's daemon and starts
 one at the first call that needs it. The workspace is --workspace, else $CLAUDE_PROJECT_DIR, else the current folder's.
 With --url it asks a daemon that listens elsewhere, and leaves capture as it is there.
 
+In a folder without devloop.yaml, --kubeconfig, --context or --namespace name a cluster that is looked at: calls, flows, maps and snapshots
+of what the agents capture there, which devloop up puts on its nodes. Nothing is built, deployed or changed in it.
+
 Tools come in toolsets:
 
 ` + toolsetList() + `
 --tools adds single tools to them, or are the only ones when no toolset is named. --exclude-tools and --read-only are stronger
 than whatever chooses a tool. What starts or stops capture, and what deletes, is there with --allow-destructive only.`,
-		Example: "  devloop mcp --toolsets all --list-tools\n  devloop mcp --toolsets loop,cluster --exclude-tools configure_capture\n  devloop mcp --url http://127.0.0.1:8898 --toolsets traffic,snapshots --read-only",
+		Example: "  devloop mcp --toolsets all --list-tools\n  devloop mcp --toolsets loop,cluster --exclude-tools configure_capture\n  devloop mcp --url http://127.0.0.1:8898 --toolsets traffic,snapshots --read-only\n  devloop mcp --kubeconfig ~/.kube/config --context staging --namespace shop",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("mcp-config") {
 				return r.mcpConfig(client, cmd)
@@ -46,6 +50,13 @@ than whatever chooses a tool. What starts or stops capture, and what deletes, is
 				r.workspace = os.Getenv("CLAUDE_PROJECT_DIR")
 			}
 			o.Connect = r.connectMCP
+			if _, err := r.findWorkspace(); err != nil && seen != (control.Observed{}) {
+				o.Observing = true
+				o.Connect = func(ctx context.Context) (*control.Client, error) { return observe(ctx, seen) }
+			} else if seen.Context != "" || seen.Namespace != "" {
+				return control.Usagef("environment: {default: cluster, cluster: {context: …, namespace: …}} in devloop.yaml", "--context and --namespace are for folders without devloop.yaml")
+			}
+			r.kubeconfig = seen.Kubeconfig
 			if there.url != "" {
 				if err := there.connect(cmd.Context(), &o, !listTools); err != nil {
 					return err
@@ -66,7 +77,9 @@ than whatever chooses a tool. What starts or stops capture, and what deletes, is
 	f.StringVar(&there.url, "url", "", "ask the daemon at this URL, as devloop daemon listen prints it, instead of the workspace's")
 	f.StringVar(&there.token, "token", "", "its token; better given as $DEVLOOP_TOKEN")
 	f.BoolVar(&there.insecure, "insecure", false, "send the token unencrypted to another machine")
-	f.StringVar(&r.kubeconfig, "kubeconfig", "", "kubeconfig file of a daemon that is started for this")
+	f.StringVar(&seen.Kubeconfig, "kubeconfig", "", "kubeconfig file of a daemon that is started for this, or of a cluster to look at where there is no devloop.yaml")
+	f.StringVar(&seen.Context, "context", "", "context of the cluster to look at, where there is no devloop.yaml; the current one by default")
+	f.StringVar(&seen.Namespace, "namespace", "", "only what the pods of this namespace say, where there is no devloop.yaml")
 	f.BoolVar(&listTools, "list-tools", false, "list the tools and end")
 	f.StringVar(&client, "mcp-config", "claude", "print the entry for a client's configuration and end: claude, claude-desktop, cursor or vscode")
 	f.Lookup("mcp-config").NoOptDefVal = "claude"
@@ -124,12 +137,6 @@ func toolsetNames(*cobra.Command, []string, string) ([]string, cobra.ShellCompDi
 // connectMCP is connect without a terminal: what it would say goes nowhere, stdout is the protocol's.
 func (r *root) connectMCP(ctx context.Context) (*control.Client, error) {
 	workspace, err := r.findWorkspace()
-	if err != nil && r.kubeconfig != "" {
-		return nil, &control.Error{
-			What: "there is no devloop.yaml here, and a cluster is not attached to without one yet",
-			Hint: "devloop init, with environment: {default: cluster}; or --url of a daemon that is attached to it", Exit: control.ExitUsage,
-		}
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,16 @@ import (
 type Error struct {
 	What string `json:"error"`
 	Hint string `json:"hint,omitempty"`
+	Code string `json:"code,omitempty"` // what programs go by, where that is more than the exit code: NotFound
 	Exit int    `json:"exit"`
+}
+
+// NotFound is the code of an [Error] about something that was named and is not there.
+const NotFound = "not_found"
+
+// Missing is an [Error] about something that was named and is not there.
+func Missing(hint, what string) *Error {
+	return &Error{What: what, Hint: hint, Code: NotFound, Exit: ExitUsage}
 }
 
 // Error is the sentence alone; faces print the hint apart.

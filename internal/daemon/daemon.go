@@ -29,6 +29,8 @@ type Options struct {
 	Listen           string // TCP address to serve on as well, beside the socket
 	AllowRemote      bool   // also on one that other machines can reach
 	AllowDestructive bool   // offer agents on TCP the tools that stop capture and delete snapshots
+
+	Observe *control.Observed // a cluster to look at; Workspace is then a folder for what is kept of it
 }
 
 const (
@@ -58,8 +60,11 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer unlock()
-	session, err := devloop.New(devloop.Options{Workspace: o.Workspace, Version: o.Version, Log: o.Log, Source: o.Source, Wrap: o.Wrap})
+	session, err := devloop.New(devloop.Options{Workspace: o.Workspace, Version: o.Version, Log: o.Log, Source: o.Source, Wrap: o.Wrap, Observe: o.Observe})
 	if err != nil {
+		return err
+	}
+	if err := session.Observe(ctx); err != nil {
 		return err
 	}
 	_ = os.Remove(socket) // of a daemon that was killed: the lock is ours

@@ -256,6 +256,9 @@ func statusOf(err error) int {
 	case !errors.As(err, &known):
 		return http.StatusInternalServerError
 	}
+	if known.Code == control.NotFound {
+		return http.StatusNotFound
+	}
 	switch known.Exit {
 	case control.ExitUsage:
 		return http.StatusBadRequest

@@ -275,6 +275,28 @@ func TestUnknownRoutes(t *testing.T) {
 	}
 }
 
+// TestUnknownThings names what is not there: 404 with a code and the next step, and not 400 as for a mistake.
+func TestUnknownThings(t *testing.T) {
+	d := serving(t, nil)
+	for _, tt := range []struct{ verb, path, says, hint string }{
+		{"GET", "/mcp/snapshots/nope", "nope", "list_snapshots"},
+		{"DELETE", "/mcp/snapshots/nope", "nope", "list_snapshots"},
+		{"GET", "/mcp/snapshots/nope/pcap", "nope", "list_snapshots"},
+		{"GET", "/mcp/calls?db=nope/rows", "nope", "list_snapshots"},
+		{"GET", "/mcp/dissections/nope/rows", "nope/rows", "start_snapshot_dissection"},
+		{"DELETE", "/mcp/dissections/nope/rows", "nope", ""},
+		{"GET", "/mcp/iterations/i99", "iteration", "devloop run"},
+		{"GET", control.FilesPath + "nope.pcapng", "nope.pcapng", "export_pcap"},
+	} {
+		resp, body := d.do(d.request(tt.verb, tt.path, nil, nil))
+		var e control.Error
+		if err := json.Unmarshal([]byte(body), &e); err != nil || resp.StatusCode != http.StatusNotFound || e.Code != control.NotFound ||
+			!strings.Contains(e.What, tt.says) || !strings.Contains(e.Hint, tt.hint) || e.Hint == "" {
+			t.Errorf("%s %s: %s %s, %v", tt.verb, tt.path, resp.Status, body, err)
+		}
+	}
+}
+
 // TestRemoteClients is how control's client reads answers that are not the daemon's.
 func TestRemoteClients(t *testing.T) {
 	answer := func(status int, header, value, body string) string {

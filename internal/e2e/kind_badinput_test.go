@@ -87,38 +87,7 @@ func TestKindForbidden(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
 	defer cancel()
 	ns := clustertest.Namespace(t, w.c)
-	account := func(name string, rules ...rbacv1.PolicyRule) *clientcmdapi.AuthInfo {
-		t.Helper()
-		_, err := w.client.CoreV1().ServiceAccounts(ns).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		all := "devloop-test-" + name + "-" + w.hash
-		if _, err := w.client.RbacV1().ClusterRoles().Create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: all}, Rules: rules}, metav1.CreateOptions{}); err != nil {
-			t.Fatal(err)
-		}
-		_, err = w.client.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: all},
-			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: all},
-			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: name, Namespace: ns}}}, metav1.CreateOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			late, cancel := context.WithTimeout(context.Background(), time.Minute)
-			defer cancel()
-			_ = w.client.RbacV1().ClusterRoleBindings().Delete(late, all, metav1.DeleteOptions{})
-			_ = w.client.RbacV1().ClusterRoles().Delete(late, all, metav1.DeleteOptions{})
-		})
-		token, err := w.client.CoreV1().ServiceAccounts(ns).CreateToken(ctx, name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return &clientcmdapi.AuthInfo{Token: token.Status.Token}
-	}
 	look := []string{"get", "list", "watch"}
-	rule := func(group, resource string, verbs ...string) rbacv1.PolicyRule {
-		return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}
-	}
 	for _, c := range []struct {
 		name  string
 		rules []rbacv1.PolicyRule
@@ -128,12 +97,47 @@ func TestKindForbidden(t *testing.T) {
 		{"nodes", []rbacv1.PolicyRule{rule("", "nodes", look...)}, "list pods"},
 		{"all", []rbacv1.PolicyRule{rule("*", "*", look...)}, "patch namespaces"},
 	} {
-		w.kubeconfig("", account(c.name, c.rules...))
+		w.kubeconfig("", w.account(ctx, ns, c.name, c.rules...))
 		w.says(3, []string{"user system:serviceaccount:" + ns + ":" + c.name + " may not " + c.what, "hint: ask for this right"}, "run")
 		w.says(0, nil, "down", "--keep-cluster") // the next daemon is the next user's
 	}
 	w.in(kindenv.Kind)
 	w.leavesNothing()
+}
+
+func rule(group, resource string, verbs ...string) rbacv1.PolicyRule {
+	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}
+}
+
+// account makes a user of the cluster who may do what the rules say, and goes with the test.
+func (w *echoed) account(ctx context.Context, ns, name string, rules ...rbacv1.PolicyRule) *clientcmdapi.AuthInfo {
+	t := w.test
+	t.Helper()
+	_, err := w.client.CoreV1().ServiceAccounts(ns).Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := "devloop-test-" + name + "-" + w.hash
+	if _, err := w.client.RbacV1().ClusterRoles().Create(ctx, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: all}, Rules: rules}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.client.RbacV1().ClusterRoleBindings().Create(ctx, &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: all},
+		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: all},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: name, Namespace: ns}}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		late, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_ = w.client.RbacV1().ClusterRoleBindings().Delete(late, all, metav1.DeleteOptions{})
+		_ = w.client.RbacV1().ClusterRoles().Delete(late, all, metav1.DeleteOptions{})
+	})
+	token, err := w.client.CoreV1().ServiceAccounts(ns).CreateToken(ctx, name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &clientcmdapi.AuthInfo{Token: token.Status.Token}
 }
 
 // TestKindServerGoneAndBack cuts the way to the API server, through which all goes: forwards, pushes, watches, and what drives

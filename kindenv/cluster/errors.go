@@ -25,6 +25,8 @@ const (
 	NotOurs     Reason = "not-ours"      // devloop did not make it
 	NotLocal    Reason = "not-local"     // the context does not look local
 	Unreachable Reason = "unreachable"   // the API server does not answer, or refuses us
+	Forbidden   Reason = "forbidden"     // the user may not do what is needed
+	NoAgent     Reason = "no-agent"      // no node agent runs in it
 	NotKind     Reason = "not-kind"      // the cluster's nodes are no containers of this engine
 	Failed      Reason = "create-failed" // a step of the creation failed
 )

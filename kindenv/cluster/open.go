@@ -22,6 +22,8 @@ type OpenOptions struct {
 	Context string
 	// AllowContexts are names, or patterns as of path.Match, of contexts that may be used although they do not look local.
 	AllowContexts []string
+	// ReadOnly says that nothing is changed in it: whoever named it may look at any cluster.
+	ReadOnly bool
 }
 
 // Open attaches to a cluster by kubeconfig and context. A context that does not look like a cluster of this machine is refused
@@ -32,7 +34,7 @@ func Open(ctx context.Context, o OpenOptions) (*Cluster, error) {
 	rules.WarnIfAllMissing = false
 	raw, err := rules.Load()
 	if err != nil {
-		return nil, &Error{Reason: NotFound, What: "read the kubeconfig: " + err.Error(), Hint: "kubectl config view; environment.cluster.kubeconfig in devloop.yaml names another file", Err: err}
+		return nil, &Error{Reason: NotFound, What: "read the kubeconfig: " + err.Error(), Hint: "kubectl config view; " + setting(o, "kubeconfig") + " names another file", Err: err}
 	}
 	name := o.Context
 	if name == "" {
@@ -40,13 +42,13 @@ func Open(ctx context.Context, o OpenOptions) (*Cluster, error) {
 	}
 	known := raw.Contexts[name]
 	if known == nil {
-		return nil, noContext(name, slices.Sorted(maps.Keys(raw.Contexts)))
+		return nil, noContext(o, name, slices.Sorted(maps.Keys(raw.Contexts)))
 	}
 	entry := raw.Clusters[known.Cluster]
 	if entry == nil {
 		return nil, &Error{Reason: NotFound, What: fmt.Sprintf("context %s names a cluster %q that the kubeconfig does not have", name, known.Cluster), Hint: "kubectl config view"}
 	}
-	if local, why := LooksLocal(name, entry.Server, bridges()); !local && !allowed(o.AllowContexts, name) {
+	if local, why := LooksLocal(name, entry.Server, bridges()); !local && !o.ReadOnly && !allowed(o.AllowContexts, name) {
 		return nil, &Error{Reason: NotLocal, What: fmt.Sprintf("context %s does not look like a cluster of this machine: %s", name, why),
 			Hint: fmt.Sprintf("if devloop may deploy to it: environment: {cluster: {allowContexts: [%q]}} in devloop.yaml", name)}
 	}
@@ -77,11 +79,19 @@ func (c *Cluster) recognise(ctx context.Context, name string) {
 	}
 }
 
-func noContext(name string, known []string) error {
+// setting is where the caller gets a value from.
+func setting(o OpenOptions, name string) string {
+	if o.ReadOnly {
+		return "--" + name
+	}
+	return "environment.cluster." + name + " in devloop.yaml"
+}
+
+func noContext(o OpenOptions, name string, known []string) error {
 	e := &Error{Reason: NotFound, What: fmt.Sprintf("the kubeconfig has no context %q", name), Hint: "kubectl config get-contexts"}
 	if name == "" {
 		e.What = "the kubeconfig has no current context"
-		e.Hint = "name one: environment.cluster.context in devloop.yaml"
+		e.Hint = "name one: " + setting(o, "context")
 	}
 	if len(known) > 0 {
 		e.What += "; it has: " + strings.Join(known, ", ")
