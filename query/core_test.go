@@ -90,7 +90,7 @@ func TestDigest(t *testing.T) {
 		}
 		for i, p := range []int{50, 90, 99} {
 			want := values[max(0, (n*p+99)/100-1)]
-			if n <= maxExact && got[i] != want || float64(got[i]) < 0.989*float64(want) || float64(got[i]) > 1.011*float64(want) {
+			if n <= maxExact && got[i] != want/1000*1000 || float64(got[i]) < (1-relativeError)*float64(want)-1000 || float64(got[i]) > (1+relativeError)*float64(want) {
 				t.Errorf("p%d of %d values: got %d, want %d", p, n, got[i], want)
 			}
 		}

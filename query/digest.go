@@ -13,7 +13,7 @@ const (
 
 // digest tells percentiles of latencies. The same values in any order give the same answer. The zero value is ready.
 type digest struct {
-	values []int64 // nanoseconds
+	values []uint32 // whole microseconds: no answer tells more of a percentile
 	sketch *histogram
 	n      int
 	sum    float64
@@ -24,14 +24,12 @@ func (d *digest) add(v int64) {
 	d.n++
 	d.sum += float64(v)
 	d.max = max(d.max, v)
-	if d.sketch != nil {
-		d.sketch.add(v, 1)
+	if d.sketch == nil && v/1000 <= math.MaxUint32 && len(d.values) < maxExact {
+		d.values = append(d.values, uint32(v/1000))
 		return
 	}
-	d.values = append(d.values, v)
-	if len(d.values) > maxExact {
-		d.condense()
-	}
+	d.condense()
+	d.sketch.add(v/1000, 1)
 }
 
 // condense turns the values into a sketch.
@@ -40,12 +38,12 @@ func (d *digest) condense() {
 		d.sketch = &histogram{}
 	}
 	for _, v := range d.values {
-		d.sketch.add(v, 1)
+		d.sketch.add(int64(v), 1)
 	}
 	d.values = nil
 }
 
-// histogram counts values in intervals of the same relative width: 128 between a power of two and the next.
+// histogram counts microseconds in intervals of the same relative width: 128 between a power of two and the next.
 type histogram struct {
 	first  int // interval of counts[0]
 	counts []int
@@ -54,9 +52,9 @@ type histogram struct {
 // narrow is by how many bits of a floating point number's fraction intervals are told apart.
 const narrow = 7
 
-// add counts a value, which is positive, n times more.
+// add counts a value, which is not negative, n times more.
 func (h *histogram) add(v int64, n int) {
-	i := int(math.Float64bits(float64(v)) >> (52 - narrow))
+	i := int(math.Float64bits(float64(max(1, v))) >> (52 - narrow))
 	switch {
 	case len(h.counts) == 0:
 		h.first, h.counts = i, make([]int, 1)
@@ -108,7 +106,7 @@ func (d *digest) merge(o *digest) {
 		d.sketch.merge(o.sketch)
 	}
 	for _, v := range o.values {
-		d.sketch.add(v, 1)
+		d.sketch.add(int64(v), 1)
 	}
 }
 
@@ -122,11 +120,11 @@ func (d *digest) at(percents ...int) []int64 {
 	for i, p := range percents {
 		rank := max(0, (d.n*p+99)/100-1)
 		if d.sketch == nil {
-			out[i] = nth(d.values[from:], rank-from)
+			out[i] = int64(nth(d.values[from:], rank-from)) * 1000
 			from = rank
 			continue
 		}
-		out[i] = min(d.sketch.at(rank), d.max)
+		out[i] = min(d.sketch.at(rank)*1000, d.max/1000*1000)
 	}
 	return out
 }
@@ -141,7 +139,7 @@ func (d *digest) approximate() string {
 
 // nth is what would stand at place k if the values were sorted; smaller ones then stand before it, larger ones behind. Quickselect
 // with the median of three.
-func nth(v []int64, k int) int64 {
+func nth(v []uint32, k int) uint32 {
 	low, high := 0, len(v)-1
 	for low < high {
 		mid := low + (high-low)/2

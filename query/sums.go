@@ -359,7 +359,7 @@ type columnSums struct {
 	key, end *store.Classifier
 	detail   *store.Classifier
 
-	latency, req, resp, start []int64
+	rooms [4][]int64 // for numbers
 }
 
 func newColumnSums(by grouping, detail *grouping, width int64) *columnSums {
@@ -454,15 +454,17 @@ func (s *columnSums) add(g *store.CallGroup) error {
 		return err
 	}
 	defer s.sorting.Done()
-	var err error
-	for _, x := range []struct {
-		name string
-		out  *[]int64
-	}{{"latency_ns", &s.latency}, {"req_size", &s.req}, {"resp_size", &s.resp}} {
-		if *x.out, err = numbers(g, x.name, *x.out); err != nil {
+	var list [4][]int64
+	for i, name := range []string{"latency_ns", "req_size", "resp_size", "start_ns"} {
+		if name == "start_ns" && s.width == 0 {
+			continue
+		}
+		var err error
+		if list[i], err = numbers(g, name, &s.rooms[i]); err != nil {
 			return err
 		}
 	}
+	latency, req, resp, start := list[0], list[1], list[2], list[3]
 	groups, complete := make([]*group, len(s.key.Class)), make([]bool, len(s.end.Class))
 	for k, at := range s.key.Class {
 		if at >= 0 {
@@ -475,9 +477,9 @@ func (s *columnSums) add(g *store.CallGroup) error {
 	for i := range g.Selected.All() {
 		key, end := s.key.Of[i], s.end.Of[i]
 		into := groups[key]
-		into.req += s.req[i]
-		into.resp += s.resp[i]
-		if l := s.latency[i]; l > 0 && complete[end] {
+		into.req += req[i]
+		into.resp += resp[i]
+		if l := latency[i]; l > 0 && complete[end] {
 			into.latency.add(l)
 		}
 		if s.ended.add(s.key.Class[key], s.end.Class[end], 1) {
@@ -487,8 +489,18 @@ func (s *columnSums) add(g *store.CallGroup) error {
 			s.detailed.add(s.key.Class[key], s.detail.Class[s.detail.Of[i]], 1)
 		}
 	}
-	if err := s.addBuckets(g, complete); err != nil {
-		return err
+	if s.width > 0 {
+		for i := range g.Selected.All() {
+			end := s.end.Of[i]
+			b := s.bucket(start[i], s.width)
+			b.count(s.outcomes[s.end.Class[end]], 1)
+			b.example(s.outcomes[s.end.Class[end]], g.First+int64(i), "")
+			b.req += req[i]
+			b.resp += resp[i]
+			if l := latency[i]; l > 0 && complete[end] {
+				b.latency.add(l)
+			}
+		}
 	}
 	s.relieve()
 	return nil
@@ -500,32 +512,10 @@ func (s *columnSums) finish() *summing {
 	return s.summing
 }
 
-// addBuckets sums up by stretches of time.
-func (s *columnSums) addBuckets(g *store.CallGroup, complete []bool) (err error) {
-	if s.width == 0 {
-		return nil
-	}
-	if s.start, err = numbers(g, "start_ns", s.start); err != nil {
-		return err
-	}
-	for i := range g.Selected.All() {
-		end := s.end.Of[i]
-		b := s.bucket(s.start[i], s.width)
-		b.count(s.outcomes[s.end.Class[end]], 1)
-		b.example(s.outcomes[s.end.Class[end]], g.First+int64(i), "")
-		b.req += s.req[i]
-		b.resp += s.resp[i]
-		if l := s.latency[i]; l > 0 && complete[end] {
-			b.latency.add(l)
-		}
-	}
-	return nil
-}
-
-func numbers(g *store.CallGroup, name string, out []int64) ([]int64, error) {
+func numbers(g *store.CallGroup, name string, room *[]int64) ([]int64, error) {
 	c, err := g.ColumnOf(name, g.Selected)
 	if err != nil {
 		return nil, err
 	}
-	return c.Numbers(out, g.Rows), nil
+	return c.Numbers(room, g.Rows), nil
 }

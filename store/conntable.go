@@ -38,7 +38,7 @@ func connectionsOf(g *columns.Group, column string, numbers map[uint64]bool) ([]
 		return nil, err
 	}
 	wanted := make(columns.Bits, (g.Rows+63)/64)
-	for i, n := range c.Numbers(nil, g.Rows) {
+	for i, n := range c.Numbers(new([]int64), g.Rows) {
 		if numbers[uint64(n)] {
 			wanted.Set(i)
 		}
@@ -119,7 +119,7 @@ func sumGroup(g *columns.Group, suffix string, start, end int64) ([]ConnectionSu
 		if err != nil {
 			return nil, err
 		}
-		number[name] = c.Numbers(nil, g.Rows)
+		number[name] = c.Numbers(new([]int64), g.Rows)
 	}
 	lived := make(columns.Bits, (g.Rows+63)/64)
 	for i := range g.Rows {

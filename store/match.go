@@ -67,9 +67,14 @@ func (m *matching) ask(g *columns.Group, open columns.Bits) (columns.Bits, error
 
 // callOf rebuilds row i from some of its columns.
 func callOf(set []setter, all []*columns.Column, i int) (*traffic.Call, error) {
-	var row callRow
-	fill(reflect.ValueOf(&row).Elem(), set, all, i)
-	return row.call()
+	return new(callRow).from(set, all, i)
+}
+
+// from is callOf in memory that is used again: nothing of it is kept.
+func (r *callRow) from(set []setter, all []*columns.Column, i int) (*traffic.Call, error) {
+	*r = callRow{}
+	fill(reflect.ValueOf(r).Elem(), set, all, i)
+	return r.call()
 }
 
 // fill sets the fields of a row from row i of their columns, of those that are there.

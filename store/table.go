@@ -220,6 +220,7 @@ type Classifier struct {
 	by      columns.Numbering
 	known   []int // class of each number of by, and 1; 0 where it was not asked for
 	sorted  *columns.Classes
+	row     callRow
 }
 
 // Further are columns that only some calls are told apart by.
@@ -347,7 +348,7 @@ func (c *Classifier) call(g *CallGroup, where []columns.Bits, row int) (*traffic
 			return nil, err
 		}
 	}
-	call, err := callOf(c.set, all, row)
+	call, err := c.row.from(c.set, all, row)
 	if err != nil {
 		return nil, err
 	}

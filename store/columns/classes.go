@@ -19,10 +19,9 @@ type Classes struct {
 	by     *Numbering
 	steps  int // columns so far
 	memory *scratch
-	room   []uint32
+	spare  []uint32
 	table  []uint32
 	pieces []piece
-	seen   hash
 }
 
 // piece is a page of a column, of which every value has a number.
@@ -63,8 +62,6 @@ func (c *Classes) Split(by *Numbering) *Classes {
 // Done gives memory back: the classes are not used any more.
 func (c *Classes) Done() {
 	c.memory.offsets.put(c.Of)
-	c.memory.offsets.put(c.room)
-	c.memory.offsets.put(c.table)
 	*c = Classes{}
 }
 
@@ -85,7 +82,7 @@ func (c *Classes) By(g *Group, name string) error {
 	}
 	old := len(c.First)
 	dense, numbers := c.lookUp(old, n, g.Rows), c.Number
-	c.First, c.Number = c.First[:0], nil
+	c.First, c.Number, c.spare = c.First[:0], c.spare[:0], numbers
 	for k := range c.pieces {
 		p := &c.pieces[k]
 		code := p.code
@@ -173,20 +170,17 @@ func (c *Classes) renumber(column *Column, number int) {
 // at first.
 func (c *Classes) lookUp(old, n, rows int) (dense bool) {
 	if old*n > maxDense {
-		c.seen.empty(rows)
+		c.memory.seen.empty(rows)
 		return false
 	}
-	if cap(c.table) < old*n {
-		c.memory.offsets.put(c.table)
-		c.table = c.memory.offsets.get(old * n)
-	}
-	c.table = c.table[:old*n]
+	c.memory.table = grow(c.memory.table, old*n)
+	c.table = c.memory.table
 	clear(c.table)
 	return true
 }
 
 func (c *Classes) hashed(key uint64) *uint32 {
-	place, found := c.seen.at(key)
+	place, found := c.memory.seen.at(key)
 	if !found {
 		*place = 0
 	}
@@ -211,14 +205,11 @@ func (c *Classes) values(g *Group, name string, sel Bits) (*Column, int, error) 
 		}
 		return column, 1, nil
 	}
-	if cap(c.room) < g.Rows {
-		c.room = c.memory.offsets.get(g.Rows)
-	}
-	c.room = c.room[:g.Rows]
-	n := column.codes(c.room, sel)
+	c.memory.codes = grow(c.memory.codes, g.Rows)
+	n := column.codes(c.memory.codes, sel)
 	for k := range column.parts {
 		p := &column.parts[k]
-		c.pieces = append(c.pieces, piece{start: p.start, n: p.n, codes: c.room[p.start : p.start+p.n]})
+		c.pieces = append(c.pieces, piece{start: p.start, n: p.n, codes: c.memory.codes[p.start : p.start+p.n]})
 	}
 	return column, n, nil
 }
@@ -363,28 +354,23 @@ func (c *Column) textCodes(out []uint32, sel Bits) int {
 	if !plain {
 		return len(dict)
 	}
-	known := make(map[string]uint32, len(dict))
-	for i, v := range dict {
-		known[v] = uint32(i)
-	}
+	known := map[string]uint32{} // a text may have a number in the dictionary as well: then two classes are alike
 	for k := range c.parts {
 		p := &c.parts[k]
 		if p.dict != nil {
 			continue
 		}
-		for i := range p.n {
-			if !sel.Has(p.start + i) {
-				continue
-			}
-			code, ok := known[string(p.text(i))]
+		for i := range sel.between(p.start, p.start+p.n) {
+			text := p.text(i - p.start)
+			code, ok := known[string(text)]
 			if !ok {
-				code = uint32(len(known))
-				known[string(p.text(i))] = code
+				code = uint32(len(dict) + len(known))
+				known[string(text)] = code
 			}
-			out[p.start+i] = code
+			out[i] = code
 		}
 	}
-	return len(known)
+	return len(dict) + len(known)
 }
 
 // Where are the rows of sel for which all conditions hold.
@@ -403,12 +389,18 @@ func (g *Group) WhereText(name string, sel Bits, test func(string) bool) (Bits, 
 	return out, nil
 }
 
-// Numbers copies a number column to out, row by row, and returns it.
-func (c *Column) Numbers(out []int64, rows int) []int64 {
-	if cap(out) < rows {
-		out = make([]int64, rows)
+// Numbers are those of a column, row by row: its own, or copied into room where pages have none of their own. They are valid until the
+// group is done with.
+func (c *Column) Numbers(room *[]int64, rows int) []int64 {
+	whole := len(c.numberRoom) == rows
+	for k := range c.parts {
+		whole = whole && !c.parts[k].same && !c.parts[k].own
 	}
-	out = out[:rows]
+	if whole {
+		return c.numberRoom
+	}
+	*room = grow(*room, rows)
+	out := *room
 	for k := range c.parts {
 		p := &c.parts[k]
 		if p.same {

@@ -3,13 +3,17 @@ package columns
 import (
 	"math/bits"
 	"sync"
+	"unsafe"
 )
 
 // scratch is memory that a goroutine uses for one row group after the other. Columns borrow lists, and give them back when their group is
 // done with.
 type scratch struct {
-	window []byte // of the file
-	page   []byte // decompressed
+	window []byte   // of the file
+	page   []byte   // decompressed
+	table  []uint32 // of classes that are split
+	codes  []uint32 // of the column that splits them
+	seen   hash     // in place of a table that would be too large
 
 	bytes   lists[byte]
 	offsets lists[uint32]
@@ -34,31 +38,47 @@ func (s *scratch) put() {
 }
 
 // lists are some that are not in use.
-type lists[T any] struct{ free [][]T }
+type lists[T any] struct {
+	free [][]T
+	held int // bytes
+}
 
-// The bounds of what is kept: how many lists, and how long they are.
+// The bounds of what is kept: how many lists, and how much room they have together, in bytes.
 const (
 	maxFree = 64
-	maxList = maxDense
+	maxRoom = 3 << 20
 )
 
-// get returns an empty list with room for n, if there is one that had it.
+// get returns an empty list with room for n: the smallest that has it, unless it is far too large.
 func (l *lists[T]) get(n int) []T {
-	for i := len(l.free) - 1; i >= 0; i-- {
-		if list := l.free[i]; cap(list) >= n {
-			l.free[i] = l.free[len(l.free)-1]
-			l.free = l.free[:len(l.free)-1]
-			return list[:0]
+	best := -1
+	for i, list := range l.free {
+		if c := cap(list); c >= n && c <= 4*n && (best < 0 || c < cap(l.free[best])) {
+			best = i
 		}
 	}
-	step := 1 << max(0, bits.Len(uint(n))-3) // rounded up, so that it fits the next one as well
-	return make([]T, 0, (n+step-1)/step*step)
+	if best < 0 {
+		step := 1 << max(0, bits.Len(uint(n))-3) // rounded up, so that it fits the next one as well
+		return make([]T, 0, (n+step-1)/step*step)
+	}
+	list := l.free[best]
+	l.held -= size(list)
+	l.free[best] = l.free[len(l.free)-1]
+	l.free = l.free[:len(l.free)-1]
+	return list[:0]
 }
 
 func (l *lists[T]) put(list []T) {
-	if n := cap(list); n > 0 && n <= maxList && len(l.free) < maxFree {
+	if cap(list) > 0 && len(l.free) < maxFree && l.held+size(list) <= maxRoom {
+		l.held += size(list)
 		l.free = append(l.free, list)
 	}
+}
+
+// size is the room that a list has, in bytes.
+func size[T any](list []T) int {
+	var one T
+	return cap(list) * int(unsafe.Sizeof(one))
 }
 
 // grow returns a list of that length; what was in it may be gone.
