@@ -100,9 +100,26 @@ var scenarios = map[string]func(m *maker){
 	"reset_by_server": func(m *maker) { m.open(); m.send(0, get, 1400); m.flag(1, 0x14) },
 	"cancelled":       func(m *maker) { m.open(); m.send(0, get, 1400); m.flag(0, 0x11); m.flag(1, 0x11); m.flag(0, 0x10) },
 	"server_closes":   func(m *maker) { m.open(); m.send(0, get, 1400); m.close(1) },
-	"truncated":       func(m *maker) { m.open(); m.send(0, get, 1400); m.send(1, ok[:len(ok)-3], 1400); m.close(1) },
-	"refused":         func(m *maker) { m.flag(0, 2); m.seq[0]--; m.seq[0]++; m.flag(1, 0x14) },
-	"unanswered_syn":  func(m *maker) { m.flag(0, 2); m.seq[0]--; m.now += 1e9; m.flag(0, 2) },
+	"snaplen": func(m *maker) { // 70 bytes of each packet: the lines of requests end in their targets
+		m.open()
+		for _, path := range []string{"/a/long/way", "/another/way"} {
+			m.send(0, strings.Replace(get, "/items", path, 1), 1400)
+			m.send(1, ok, 1400)
+		}
+		m.close(0)
+		for i := range m.packets {
+			m.packets[i].Data = m.packets[i].Data[:min(70, len(m.packets[i].Data))]
+		}
+	},
+	"continue_late": func(m *maker) { // the request was sent before the capture began
+		m.send(1, "HTTP/1.1 100 Continue\r\n\r\n", 1400)
+		m.send(0, post[len(post)-11:], 1400)
+		m.send(1, ok, 1400)
+		m.close(0)
+	},
+	"truncated":      func(m *maker) { m.open(); m.send(0, get, 1400); m.send(1, ok[:len(ok)-3], 1400); m.close(1) },
+	"refused":        func(m *maker) { m.flag(0, 2); m.seq[0]--; m.seq[0]++; m.flag(1, 0x14) },
+	"unanswered_syn": func(m *maker) { m.flag(0, 2); m.seq[0]--; m.now += 1e9; m.flag(0, 2) },
 	"challenged": func(m *maker) { // the server still has an older connection
 		m.flag(0, 2)
 		old := m.tcp(1, 77_000_000, 99_000_000, 0x10, "")

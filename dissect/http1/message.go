@@ -44,6 +44,9 @@ func (p *Parser) request(h protocol.Host, s *half, head []byte, first, last prot
 	c.Method = method
 	if web.RequestHeadersCut = p.cutHead; p.cutHead {
 		web.BodyError = "headers are missing"
+		if version == "0.9" && head[len(head)-1] != '\n' { // the line ends before it
+			version = ""
+		}
 	}
 	if words && !p.cutHead {
 		web.BodyError = "the request line has more than three words: the target ends at its first blank"
@@ -91,11 +94,13 @@ func (p *Parser) response(h protocol.Host, s *half, head []byte, first, last pro
 		if x != nil && status == 100 {
 			x.Call.HTTP.Continued = true
 		}
+		p.Continued = x == nil && status == 100
 		return // the final response is still to come
 	}
 	if x == nil { // its request was not seen
 		x = p.add(h)
 		x.NoRequest, x.RequestDone = true, true
+		x.Call.HTTP.Continued, p.Continued = p.Continued, false
 		x.Call.HTTP.Version = version
 		x.Call.HTTP.RequestHeaders = []traffic.Header{}
 	}

@@ -37,6 +37,8 @@ type Parser struct {
 	Count int
 	Leave bool // the client has closed its half
 
+	Continued bool // a 100 came to a request that was not seen
+
 	free    []*exchange
 	ends    []int // of the lines of the head at hand
 	cutHead bool  // it ends at a gap
@@ -497,15 +499,16 @@ func (p *Parser) emit(h protocol.Host, x *exchange) {
 	h.Emit(x.Call, &x.Request, &x.Response)
 }
 
-// Salvage implements [protocol.Salvager]: a head whose first lines are there is a message without its later headers.
+// Salvage implements [protocol.Salvager]: a head whose first lines are there is a message without its later headers, and so is one whose first
+// line is there as far as the target or the status.
 func (p *Parser) Salvage(h protocol.Host, from protocol.Side, v *protocol.View) int {
 	s := &p.Sides[from]
 	end := bytes.LastIndexByte(v.Data, '\n') + 1
 	check := detectRequest
-	if end == 0 && from == protocol.Client {
+	if end == 0 {
 		end, check = len(v.Data), detectCut
 	}
-	if s.At != atHead || end == 0 {
+	if s.At != atHead && s.At != atResync || end == 0 { // what is left of looking for a message begins like one
 		return 0
 	}
 	if from == protocol.Server {
