@@ -20,6 +20,8 @@ type Check struct {
 	OnNoData       string  `yaml:"on_nodata" json:"on_nodata,omitempty" jsonschema:"fail gates, warn only reports; fail by default"`
 	Skip           string  `yaml:"skip" json:"skip,omitempty" jsonschema:"why the check is not evaluated"`
 	Muted          string  `yaml:"muted" json:"muted,omitempty" jsonschema:"why the check is evaluated and shown but does not count"`
+
+	Quarantine *Quarantine `yaml:"quarantine" json:"quarantine,omitempty" jsonschema:"owner, reason and until: for so long its failures are reported and do not gate; after that day they gate again, and an error gates always"`
 }
 
 // What on_inconclusive and on_nodata may say.

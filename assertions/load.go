@@ -49,6 +49,25 @@ func Parse(file string, data []byte) (*Suite, error) {
 	return s, nil
 }
 
+// Text is a check file that is in memory.
+type Text struct {
+	File string // the name that mistakes and results are told with
+	Data []byte
+}
+
+// ParseAll is [Parse] for several files, which make one suite.
+func ParseAll(texts []Text) (*Suite, error) {
+	s := &Suite{mutes: map[string]string{}}
+	var errs config.Errors
+	for _, t := range texts {
+		errs = append(errs, s.add(t.File, t.Data)...)
+	}
+	if len(errs) > 0 {
+		return nil, errs
+	}
+	return s, nil
+}
+
 func readBounded(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -254,6 +273,7 @@ func (l *loader) check(n *yaml.Node, taken map[string]int) *check {
 	}
 	l.compile(c, nodes)
 	l.rerun(c, nodes)
+	l.quarantine(c, nodes)
 	if len(l.errs) > before {
 		return nil
 	}
@@ -475,7 +495,7 @@ func (l *loader) scalars(nodes map[string]*yaml.Node, v reflect.Value) {
 	for i := range v.NumField() {
 		key, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ",")
 		n := nodes[key]
-		if n == nil || v.Field(i).Kind() == reflect.Slice || v.Field(i).Kind() == reflect.Map {
+		if n == nil || v.Field(i).Kind() == reflect.Slice || v.Field(i).Kind() == reflect.Map || v.Field(i).Kind() == reflect.Pointer {
 			continue
 		}
 		l.scalar(resolve(n), key, v.Field(i))

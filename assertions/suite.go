@@ -3,6 +3,7 @@ package assertions
 import (
 	"path"
 	"slices"
+	"time"
 
 	"github.com/devloop-io/devloop/filter"
 	"github.com/devloop-io/devloop/traffic"
@@ -33,7 +34,8 @@ type check struct {
 	on       *filter.Filter
 	expect   *expectation
 	by       *rowExpression
-	rerun    *Rerun // nil where inconclusive is the last word
+	rerun    *Rerun    // nil where inconclusive is the last word
+	ends     time.Time // of its quarantine, the first moment after it
 	kind     filter.Kind
 	unit     string
 	back     bool // on mentions background, so background rows are not left out

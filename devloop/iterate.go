@@ -39,6 +39,7 @@ func (s *Session) iterate(ctx context.Context, it *traffic.Iteration, r *request
 		})
 	}
 	s.hideSecrets(it)
+	s.noteFlakes(it)
 	s.finish(it, turn.state(), r)
 	return nil
 }

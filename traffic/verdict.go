@@ -49,11 +49,12 @@ type CheckResult struct {
 	Terms         []Term     `json:"terms,omitempty"`
 	Evidence      []Evidence `json:"evidence,omitempty"` // gravest first, cut to the first few
 	EvidenceTotal int        `json:"evidence_total,omitempty"`
-	Loss          string     `json:"loss,omitempty"`      // what was lost that this check could have seen
-	Vacuous       []string   `json:"vacuous,omitempty"`   // terms that hold because no row has the field: "0 of 812 retried"
-	Basis         string     `json:"basis,omitempty"`     // exact, single-run, …
-	NeedMore      int        `json:"need_more,omitempty"` // samples that would decide it
-	Plots         []Plot     `json:"plots,omitempty"`     // of the terms that are numbers
+	Loss          string     `json:"loss,omitempty"`        // what was lost that this check could have seen
+	Vacuous       []string   `json:"vacuous,omitempty"`     // terms that hold because no row has the field: "0 of 812 retried"
+	Basis         string     `json:"basis,omitempty"`       // exact, single-run, …
+	NeedMore      int        `json:"need_more,omitempty"`   // samples that would decide it
+	Quarantined   string     `json:"quarantined,omitempty"` // until when, by whom and why its failure does not gate
+	Plots         []Plot     `json:"plots,omitempty"`       // of the terms that are numbers
 }
 
 // Term is one aggregate of an expectation with its estimate.
