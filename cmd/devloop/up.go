@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +20,9 @@ func upVerb(r *root) *cobra.Command {
 		Use:   "up",
 		Short: "Start the loop: every save is built, exercised, captured and judged",
 		Long: `up starts the services, runs the first iteration, and then one at every save. It stays and tells of each.
-Ctrl-C ends the services when this command started them; --detach leaves at once and lets the loop go on.`,
+Ctrl-C ends the services when this command started them; --detach leaves at once and lets the loop go on.
+On a terminal the phases of the running iteration and the newest failure stand below the finished ones; elsewhere, with
+NO_COLOR or in a CI, each iteration is told in plain lines.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := r.bounded(cmd.Context())
@@ -52,6 +55,9 @@ func (r *root) up(ctx context.Context, detach bool, where control.Where) error {
 	if !detach {
 		defer func() { _ = c.Follow(context.WithoutCancel(ctx), false) }() // a daemon that ended does not follow
 	}
+	if out, ok := r.onTerminal(); ok && !detach {
+		return r.upLive(ctx, c, out, where)
+	}
 	p := &progress{r: r}
 	first, err := c.Run(ctx, control.RunRequest{Where: where}, p.event)
 	if err != nil {
@@ -68,6 +74,30 @@ func (r *root) up(ctx context.Context, detach bool, where control.Where) error {
 			seen = it.ID
 			fmt.Fprintln(r.out)
 			_ = r.told(it) // its exit code is that of one iteration, not of the loop
+		}
+	})
+	return timedOut(ctx, err)
+}
+
+// upLive is the loop on a terminal.
+func (r *root) upLive(ctx context.Context, c *control.Client, out *os.File, where control.Where) error {
+	l, done := r.goLive(out)
+	defer done()
+	first, err := c.Run(ctx, control.RunRequest{Where: where}, l.event)
+	if err != nil {
+		return timedOut(ctx, err)
+	}
+	l.finished(first)
+	if first.Failure != nil && first.Failure.Phase == "start" {
+		return r.verdict(first)
+	}
+	l.watch()
+	seen := first.ID
+	err = c.Events(ctx, func(e control.Event) {
+		l.event(e)
+		if it := e.Iteration; it != nil && it.ID != seen && (it.State == "done" || it.State == "failed") {
+			seen = it.ID
+			l.finished(it)
 		}
 	})
 	return timedOut(ctx, err)

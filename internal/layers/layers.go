@@ -76,7 +76,7 @@ func Rules() []Rule {
 			Reason: "it names pods by number and judges nothing: names, rules about rows and verdicts are the daemon's"},
 		{Name: "packages do not read the example", From: []string{"..."}, Except: []string{"examples/..."}, Forbid: []string{"examples/..."},
 			Reason: "the shop is a system under test like any other"},
-		{Name: "configuration lies below the rooms", From: []string{"internal/config/...", "internal/glob", "internal/logfield", "internal/buildinfo"},
+		{Name: "configuration lies below the rooms", From: []string{"internal/config/...", "internal/glob", "internal/logfield", "internal/buildinfo", "internal/screen"},
 			Forbid: slices.Concat(storeys[1:]...),
 			Reason: "every room reads its settings from it"},
 	}
