@@ -92,7 +92,7 @@ class Extension {
 			on("run", (name?: string) => this.run(name)),
 			on("evidence", (iteration?: string, check?: string) => this.evidence(iteration, check)),
 			on("call", (id: string, iteration: string) => this.show("call", iteration, id)),
-			on("dashboard", (to?: string) => this.dashboard.open(typeof to === "string" ? to : undefined)),
+			on("dashboard", (to?: string) => this.dashboard.open(typeof to === "string" ? to : this.newest())),
 			on("filterCalls", () => this.filterCalls()),
 			on("refresh", () => this.refresh()),
 			on("restart", () => this.restart()),
@@ -240,6 +240,12 @@ class Extension {
 		} catch (e) {
 			void vscode.window.showWarningMessage(e instanceof Error ? e.message : String(e));
 		}
+	}
+
+	/** newest is where the dashboard begins: at what was judged last. */
+	private newest(): string | undefined {
+		const id = this.loop.state?.iteration;
+		return id === undefined ? undefined : `iteration?id=${encodeURIComponent(id)}`;
 	}
 
 	private async filterCalls(): Promise<void> {
