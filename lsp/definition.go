@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// definition is where a name of a check file is defined: an exercise or a service in devloop.yaml; and of a service in
-// devloop.yaml its main package.
+// definition is where a name of a check file is defined: an exercise or a service in devloop.yaml, or a path where it is served;
+// and of a service in devloop.yaml its main package.
 func (s *server) definition(d *document, at Position) []Location {
 	line := d.line(at.Line)
 	column := d.byteColumn(line, at.Character)
@@ -21,6 +21,11 @@ func (s *server) definition(d *document, at Position) []Location {
 		}
 		if p.value.key == "exercise" {
 			return s.key("exercises", p.value.plain())
+		}
+		if p.check != nil && isExpression(p.value) {
+			if found := s.handlers(line, column, p.check.on.text); len(found) > 0 {
+				return found
+			}
 		}
 		name := nameAt(line, column)
 		for _, section := range []string{"services", "dependencies"} {

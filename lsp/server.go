@@ -55,14 +55,15 @@ func Serve(ctx context.Context, o Options, in io.Reader, out io.WriteCloser) err
 
 // server is one editor's session.
 type server struct {
-	o      Options
-	rpc    *jrpc2.Server
-	ctx    context.Context // of the session
-	end    context.CancelFunc
-	work   sync.WaitGroup
-	live   *live
-	parser assertions.Parser
-	owned  owners
+	o       Options
+	rpc     *jrpc2.Server
+	ctx     context.Context // of the session
+	end     context.CancelFunc
+	work    sync.WaitGroup
+	live    *live
+	parser  assertions.Parser
+	owned   owners
+	sources index
 
 	publishing sync.Mutex // so that what is shown of a document is of its newest text
 

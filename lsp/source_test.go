@@ -68,6 +68,20 @@ func TestHandlers(t *testing.T) {
 	if list := s.diagnose(foreign); len(list) != 0 {
 		t.Errorf("a file of nobody is marked: %+v", list)
 	}
+	check := newDocument(uriOf(filepath.Join(dir, "a.netcheck.yaml")), 1, "checks:\n  - name: a\n    on: dst.service.name == \"stock\" && path == \"/items/7\"\n    expect: none(path == \"/nowhere\")\n", false)
+	at := func(word string) Position { return check.at(strings.Index(check.text, word)) }
+	if list := s.definition(check, at("/items")); len(list) != 1 || list[0].URI != imported.uri || list[0].Range.Start.Line != 5 {
+		t.Errorf("where the path is served: %+v", list)
+	}
+	if list := s.definition(check, at("/nowhere")); len(list) != 0 {
+		t.Errorf("a path that nobody serves: %+v", list)
+	}
+	if err := os.WriteFile(imported.path, []byte(strings.Replace(imported.text, "/items/", "/goods/", 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if list := s.definition(check, at("/items")); len(list) != 0 {
+		t.Errorf("a path that is served no more: %+v", list)
+	}
 	s.live.facts.status.Stale = []string{"stock"}
 	if got := titles(imported); !strings.HasSuffix(got, "· stale") {
 		t.Errorf("saved since: %q", got)

@@ -45,7 +45,7 @@ func Calls(path, text string) []Call {
 	}
 	switch languageOf(path) {
 	case golang:
-		if !mentions(text, "net/http", "google.golang.org/grpc") {
+		if !mentions(text, "net/http", "google.golang.org/grpc") || !mentions(text, "NewRequest", ".Get(", ".Head(", ".Post", "Client(") {
 			return nil
 		}
 		s.code = blank(text, "//", "/*", "*/", "`")
@@ -77,6 +77,9 @@ func Calls(path, text string) []Call {
 			}
 		})
 	case script:
+		if !mentions(text, "fetch(", "axios", "got", "ky", "request", "http.") {
+			return nil
+		}
 		s.code = blank(text, "//", "/*", "*/", "`")
 		s.each(jsClient, func(at []int, g func(int) string) {
 			args, end := s.arguments(at[1])
@@ -93,6 +96,9 @@ func Calls(path, text string) []Call {
 			note(at[0], end, method, literal(args[0], true))
 		})
 	case python:
+		if !mentions(text, "requests", "httpx", "client", "session", "http") {
+			return nil
+		}
 		s.code = blank(text, "#", `"""`, `"""`, "")
 		s.each(pyClient, func(at []int, g func(int) string) {
 			if args, end := s.arguments(at[1]); len(args) > 0 {
@@ -100,6 +106,9 @@ func Calls(path, text string) []Call {
 			}
 		})
 	case java:
+		if !mentions(text, "ForObject(", "ForEntity(", ".uri(") {
+			return nil
+		}
 		s.code = blank(text, "//", "/*", "*/", "")
 		s.each(jvClient, func(at []int, g func(int) string) {
 			method := ""
