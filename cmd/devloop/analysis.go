@@ -443,7 +443,7 @@ func showConnections(w io.Writer, a *query.ConnectionsAnswer) {
 // exportVerb writes files.
 func exportVerb(r *root) *cobra.Command {
 	c := &cobra.Command{Use: "export", Short: "Write calls, or network policies of what was seen, to a file in .devloop/exports"}
-	c.AddCommand(exportCallsVerb(r), exportPolicyVerb(r))
+	c.AddCommand(exportCallsVerb(r), exportPolicyVerb(r), exportBundleVerb(r))
 	return c
 }
 

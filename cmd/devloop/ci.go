@@ -57,6 +57,7 @@ The exit code is that of run.`,
 	f.StringVar(&with.against, "against", "", "git:merge-base, or git: with any commit, to compare with instead of a recorded baseline")
 	f.IntVar(&with.most, "max-runs", 12, "with --against: at most so many runs of each side")
 	f.IntVar(&with.runs, "runs", 3, "runs to compare with a recorded baseline; 0 compares with none")
+	f.StringVar(&told.bundle, "bundle", "", "also write one redacted file with verdict, calls, checks and masked packets, for devloop open")
 	told.flag(f)
 	whereFlags(f, &request.Where)
 	return c

@@ -13,7 +13,7 @@ import (
 // one's files and services.
 var askers = []string{
 	"status", "wait", "calls", "stats", "flows", "map", "trace", "errors", "retries", "connections", "egress", "events", "dependents", "compare", "correlate",
-	"sensitive",
+	"sensitive", "suggest",
 }
 
 // remoteFlags lets the askers ask elsewhere.

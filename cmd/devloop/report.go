@@ -21,7 +21,8 @@ import (
 
 // reports are what --report asks for.
 type reports struct {
-	specs []string // FORM or FORM=FILE
+	specs  []string // FORM or FORM=FILE
+	bundle string   // file of an evidence bundle; none where empty
 }
 
 func (o *reports) flag(f *pflag.FlagSet) {
@@ -52,6 +53,11 @@ const (
 
 // write writes the reports of an iteration. Without a client only what the iteration says is there to tell.
 func (o *reports) write(ctx context.Context, r *root, c *control.Client, it *traffic.Iteration, allowed bool) error {
+	if o.bundle != "" && c != nil && it.Snapshot != "" {
+		if _, err := r.bundle(ctx, c, control.BundleRequest{Iteration: it.ID, Told: it}, o.bundle); err != nil {
+			return err
+		}
+	}
 	if len(o.specs) == 0 {
 		return nil
 	}
