@@ -31,7 +31,7 @@ need npm npm
 need openssl openssl
 need python3 python3
 need neovim nvim # an editor that the tests run
-need chromium chromium # that the tests drive: the VS Code workbench, and the dashboard
+need chromium chromium google-chrome # that the tests drive: the VS Code workbench, and the dashboard
 need ripgrep rg # which that workbench searches with
 need build-essential g++ # for its native modules
 need git git

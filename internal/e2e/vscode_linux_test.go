@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -10,8 +11,22 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/devloop-io/devloop/internal/testenv"
 	"github.com/devloop-io/devloop/traffic"
 )
+
+// TestExtension runs the tests of the extension's modules that need no editor.
+func TestExtension(t *testing.T) {
+	dir := filepath.Join(root(), "extension")
+	testenv.NeedsWorkbench(t, dir)
+	for _, args := range [][]string{{"esbuild.mjs", "--test"}, {"--test", "dist/test/"}} {
+		cmd := exec.Command("node", args...)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("node %v: %v\n%s", args, err, out)
+		}
+	}
+}
 
 // TestVSCode opens the shop in VS Code, starts the loop, breaks a service and mends it. What the editor shows follows: squiggle, Problems,
 // Test Explorer, code lens, status bar and dashboard.
@@ -65,22 +80,12 @@ func TestVSCode(t *testing.T) {
 	b.file("checkout.netcheck.yaml")
 	b.until("the status bar shows the mended shop", func() bool { return strings.Contains(b.status(), "pass") })
 	b.until("the squiggle is gone", func() bool { return b.texts(".squiggly-error", "class") == "" })
+	b.command("Problems: Focus on Problems View")
 	b.until("Problems is empty", func() bool {
 		return !strings.Contains(b.texts(".markers-panel .monaco-list-row", "aria-label"), "fail in i")
 	})
 	b.until("the Test Explorer shows it", func() bool { return strings.Contains(b.tests(), "checkout never answers 5xx (Passed)") })
 
-	ms := b.activation()
-	for range 2 {
-		if ms > activationLimit { // something else may have been busy
-			b.open(w.dir)
-			ms = min(ms, b.activation())
-		}
-	}
-	t.Logf("activation: %d ms", ms)
-	if ms > activationLimit {
-		t.Errorf("the extension took %d ms to activate, and may take %d", ms, activationLimit)
-	}
 	var hosts []string
 	if err := b.ask(map[string]any{"do": "hosts"}, &hosts); err != nil {
 		t.Fatal(err)
@@ -99,6 +104,18 @@ func TestVSCode(t *testing.T) {
 		t.Fatalf("with a new daemon: %s\n%s", back.Verdict, explain(not(back, traffic.Pass)))
 	}
 	b.until("the new daemon's verdict is shown", func() bool { return strings.Contains(b.status(), "pass") && !strings.Contains(b.status(), "stale") })
+
+	ms := b.activation()
+	for range 2 {
+		if ms > activationLimit { // something else may have been busy
+			b.open(w.dir)
+			ms = min(ms, b.activation())
+		}
+	}
+	t.Logf("activation: %d ms", ms)
+	if ms > activationLimit {
+		t.Errorf("the extension took %d ms to activate, and may take %d", ms, activationLimit)
+	}
 }
 
 // activationLimit is how long the extension may take until it is there.
@@ -140,7 +157,6 @@ func TestVSCodeCalm(t *testing.T) {
 	b.until("the missing program is said", func() bool {
 		return strings.Contains(b.texts(".notification-list-item", ""), "names /nonexistent/devloop, and there is no such file. Correct the setting")
 	})
-	b.shot("editor-no-program")
 	b.write("data/Machine/settings.json", fmt.Sprintf(`{"devloop.path": %q}`, program(t)))
 	b.until("the status bar is calm again", func() bool {
 		return strings.Contains(b.texts(`.statusbar-item[id^="devloop.devloop"] .codicon`, "class"), "circle-slash")

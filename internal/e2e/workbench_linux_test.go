@@ -294,6 +294,9 @@ func (b *workbench) shot(name string) image.Image {
 	if folder == "" {
 		folder = b.folder
 	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		b.t.Fatal(err)
+	}
 	file := filepath.Join(folder, name+".png")
 	if err := b.ask(map[string]any{"do": "shot", "file": file}, nil); err != nil {
 		b.t.Logf("take a picture: %v", err)

@@ -100,7 +100,15 @@ func NeedsWorkbench(t testing.TB, extension string) Workbench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := Workbench{Modules: filepath.Join(home, ".cache", "devloop", "workbench", "node_modules"), Browser: NeedsProgram(t, "chromium")}
+	w := Workbench{Modules: filepath.Join(home, ".cache", "devloop", "workbench", "node_modules")}
+	for _, name := range []string{"chromium", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil && w.Browser == "" {
+			w.Browser = path
+		}
+	}
+	if w.Browser == "" {
+		missing(t, "needs chromium or google-chrome on the PATH")
+	}
 	NeedsProgram(t, "node")
 	for _, file := range []string{filepath.Join(w.Modules, "code-server", "lib", "vscode", "out"), filepath.Join(extension, "node_modules", "installed")} {
 		if _, err := os.Stat(file); err != nil {
