@@ -13,7 +13,6 @@ import (
 	"sync"
 
 	"github.com/devloop-io/devloop/assertions"
-	"github.com/devloop-io/devloop/dissect/derive"
 	"github.com/devloop-io/devloop/internal/control"
 	"github.com/devloop-io/devloop/query"
 	"github.com/devloop-io/devloop/store"
@@ -176,35 +175,23 @@ func (s *Session) Get(r control.GetRequest) (*control.GetAnswer, error) {
 	return nil, control.Usagef("devloop calls lists the ids; an older iteration's calls need its name", fmt.Sprintf("no call or connection %q in iteration %s", r.ID, it.ID))
 }
 
-const defaultTree = 200
-
-// Trace returns the tree of calls that a call belongs to, by default the slowest of those that nothing here caused.
-func (s *Session) Trace(r control.TraceRequest) (*control.TraceAnswer, error) {
+// Trace returns the tree of calls that a call of an iteration belongs to, by default the slowest of those that nothing here
+// caused: what [Session.CallTree] answers, in the form that devloop trace prints.
+func (s *Session) Trace(ctx context.Context, r control.TraceRequest) (*control.TraceAnswer, error) {
 	it, err := s.sealed(r.Iteration)
 	if err != nil {
 		return nil, err
 	}
-	d, _, _, err := s.dissection(it)
+	question := query.TreeRequest{ID: r.ID, Limit: r.Limit}
+	question.Snapshot = it.Snapshot
+	tree, err := s.CallTree(ctx, question)
 	if err != nil {
 		return nil, err
 	}
-	c := derive.Slowest(d.Calls)
-	if r.ID != "" {
-		i := slices.IndexFunc(d.Calls, func(c *traffic.Call) bool { return c.ID == r.ID })
-		if i < 0 {
-			return nil, control.Usagef("devloop calls lists the ids; an older iteration's calls need its name", fmt.Sprintf("no call %q in iteration %s", r.ID, it.ID))
-		}
-		c = d.Calls[i]
-	}
-	if c == nil {
+	if tree.Root == nil {
 		return nil, control.Usagef("devloop flows shows what was seen", fmt.Sprintf("no call was seen in iteration %s", it.ID))
 	}
-	limit := r.Limit
-	if limit <= 0 {
-		limit = defaultTree
-	}
-	root, omitted := derive.Tree(d.Calls, c, min(limit, maxLimit))
-	return &control.TraceAnswer{Iteration: it.ID, Root: root, Omitted: omitted, Note: control.Untrusted}, nil
+	return &control.TraceAnswer{Iteration: it.ID, Root: tree.Root, Omitted: tree.Omitted, Note: control.Untrusted}, nil
 }
 
 // Expression tries a check on traffic that is there already.

@@ -202,9 +202,31 @@ func (x *Observer) Capture(ctx context.Context) (_ capture.Source, why string, e
 		return nil, "", errors.Join(asCluster(x.e.cluster, err), n.Close())
 	}
 	x.e.mu.Lock()
-	defer x.e.mu.Unlock()
 	x.e.nodes = n
+	x.e.mu.Unlock()
+	if err := x.captures(ctx); err != nil {
+		return nil, "", errors.Join(asCluster(x.e.cluster, err), n.source.Close(), n.Close())
+	}
 	return n.source, why, nil
+}
+
+// captures fails where the agents capture nothing of the wanted namespace, but of others: there would never be an answer.
+func (x *Observer) captures(ctx context.Context) error {
+	all := &Observer{e: x.e}
+	t, err := all.Targeted(ctx)
+	if err != nil || x.only == "" {
+		return err
+	}
+	namespaces := map[string]bool{}
+	for _, p := range t.Pods {
+		namespace, _, _ := strings.Cut(p, "/")
+		namespaces[namespace] = true
+	}
+	if len(namespaces) == 0 || namespaces[x.only] {
+		return nil
+	}
+	return &cluster.Error{Reason: cluster.NoAgent, What: fmt.Sprintf("the agents in the cluster of context %s capture pods of %s, and none of namespace %s", x.e.cluster.Context, strings.Join(slices.Sorted(maps.Keys(namespaces)), ", "), x.only),
+		Hint: "--namespace with one of these; or devloop capture configure --namespace " + x.only + ", in the workspace that put the agents there"}
 }
 
 // Targeted says what the agents capture.

@@ -14,6 +14,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/devloop-io/devloop/kindenv"
 	"github.com/devloop-io/devloop/kindenv/clustertest"
 )
 
@@ -171,6 +172,8 @@ func TestKindObserved(t *testing.T) {
 	began := time.Now()
 	drive("/before", 5) // nobody listens
 
+	says(look(ctx, t, config, "--namespace", "kube-public").ask("list_api_calls", nil, nil), "capture pods of "+w.namespace+", and none of namespace kube-public", "devloop capture configure --namespace kube-public")
+
 	l := look(ctx, t, config, "--namespace", w.namespace)
 	eventually(t, "what was captured before is there", func() bool { return l.calls("", "/before") == 5 })
 	drive("/after", 4)
@@ -193,7 +196,7 @@ func TestKindObserved(t *testing.T) {
 	}
 	var st struct {
 		State, Environment string
-		Pods               []string
+		Pods               []string `json:"targeted_pods"`
 		Nodes              []struct{ OK bool }
 	}
 	if refused := l.ask("check_capture_status", nil, &st); refused != "" || st.State != "capturing" || len(st.Pods) == 0 || len(st.Nodes) != 1 || !st.Nodes[0].OK {
@@ -225,6 +228,7 @@ func TestKindObserved(t *testing.T) {
 		says(look(ctx, t, "--kubeconfig", w.dir+"/kubeconfig", "--namespace", w.namespace).ask("list_api_calls", nil, nil), c.words...)
 	}
 
+	w.in(kindenv.Kind)
 	// The workspace's own daemon, which comes later still.
 	w.passes("the second run")
 	own, err := mcp.NewClient(&mcp.Implementation{Name: "scripted", Version: "1"}, nil).Connect(ctx, &mcp.CommandTransport{Command: w.command(ctx, "mcp", "--toolsets", "all")}, nil)
