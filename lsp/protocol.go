@@ -63,9 +63,7 @@ type InitializeParams struct {
 			} `json:"completion"`
 		} `json:"textDocument"`
 		Window       struct{ WorkDoneProgress bool } `json:"window"`
-		Experimental struct {
-			Devloop bool `json:"devloop"` // our extension: see state.go
-		} `json:"experimental"`
+		Experimental json.RawMessage                 `json:"experimental"` // whatever a client likes; see state.go
 	} `json:"capabilities"`
 }
 

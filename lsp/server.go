@@ -150,7 +150,7 @@ func (s *server) initialize(_ context.Context, p InitializeParams) (any, error) 
 	s.pulls = p.Capabilities.TextDocument.Diagnostic != nil
 	s.mu.Unlock()
 	commands := []string{commandRun, commandEvidence, commandSuggest, commandAccept}
-	if p.Capabilities.Experimental.Devloop {
+	if p.isExtension() {
 		commands = []string{} // it has commands of these names
 	}
 	return map[string]any{

@@ -3,6 +3,7 @@ package lsp
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -65,7 +66,12 @@ const maxCheckFiles = 500
 func (s *server) ours() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.client.Capabilities.Experimental.Devloop
+	return s.client.isExtension()
+}
+
+func (p *InitializeParams) isExtension() bool {
+	var said struct{ Devloop bool }
+	return json.Unmarshal(p.Capabilities.Experimental, &said) == nil && said.Devloop // others say other things there
 }
 
 // tell sends the state to a client that understands it.

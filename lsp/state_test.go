@@ -104,6 +104,10 @@ func TestPull(t *testing.T) {
 			ExecuteCommandProvider struct{ Commands []string }
 		}
 	}
+	e.call("initialize", json.RawMessage(`{"capabilities":{"experimental":[true]}}`), &said)
+	if len(said.Capabilities.ExecuteCommandProvider.Commands) != 4 {
+		t.Errorf("a client with experiments of its own: %+v", said)
+	}
 	e.call("initialize", json.RawMessage(`{"capabilities":{"experimental":{"devloop":true}}}`), &said)
 	if len(said.Capabilities.ExecuteCommandProvider.Commands) != 0 {
 		t.Errorf("%+v", said)
