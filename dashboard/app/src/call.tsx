@@ -26,7 +26,7 @@ export function CallDetail({ id, close }: { id: string; close: () => void }) {
     <div class="detail">
       <header class={a?.failed ? "failed" : ""}>
         <div class="title">
-          <h1 class="mono">{e ? <><b>{e.method}</b> {e.path}</> : id}</h1>
+          <h2 class="mono">{e ? <><b>{e.method}</b> {e.path}</> : id}</h2>
           <button type="button" class="close" aria-label="close the call" title="Esc" onClick={close}>×</button>
         </div>
         {e && <p>{nameOf(e.src)} → {nameOf(e.dst)} · {e.grpc ? "grpc" : e.proto} · <span class="mono outcome">{e.status && String(e.status) !== a?.result ? `${e.status} · ${a?.result}` : a?.result}</span> · <span class="mono">{ms(e.latency_ms)}</span></p>}

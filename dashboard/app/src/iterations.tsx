@@ -69,7 +69,7 @@ function Detail({ id, close }: { id: string; close: () => void }) {
   return (
     <div class="detail">
       <header class={it?.verdict === "fail" ? "failed" : ""}>
-        <div class="title"><h1><span class="mono">{id}</span> {it && <Mark v={it.verdict} words />}</h1><button type="button" class="close" aria-label="close the iteration" onClick={close}>×</button></div>
+        <div class="title"><h2><span class="mono">{id}</span> {it && <Mark v={it.verdict} words />}</h2><button type="button" class="close" aria-label="close the iteration" onClick={close}>×</button></div>
         {it && <p>{it.revision} · {it.trigger} · {plural(it.calls, "call")} by {it.source} · {took(it)} · {clock(it.started_ns / 1e6)}{it.snapshot && <> · <Link to="calls" about={{ db: it.snapshot, id: "", kfl: "" }}>its calls</Link> · <Link to="map" about={{ db: it.snapshot }}>its map</Link></>}</p>}
       </header>
       <div class="panel" tabIndex={0} role="region" aria-label="iteration">
@@ -161,7 +161,7 @@ function CheckDetail({ it, c, close }: { it: Iteration; c: Check; close: () => v
   return (
     <div class="detail">
       <header class={c.verdict === "fail" ? "failed" : ""}>
-        <div class="title"><h1><Mark v={c.verdict} /> {c.name}{c.group ? ` [${c.group}]` : ""}</h1><button type="button" class="close" aria-label="close the check" onClick={close}>×</button></div>
+        <div class="title"><h2><Mark v={c.verdict} /> {c.name}{c.group ? ` [${c.group}]` : ""}</h2><button type="button" class="close" aria-label="close the check" onClick={close}>×</button></div>
         <p><Link to="iterations" about={{ iteration: it.id, id: "", name: "", group: "" }}>{it.id}</Link> · {c.builtin ? "built in" : c.file && <File file={c.file} line={c.line} />} · {plural(c.n, (c.unit ?? "calls").replace(/s$/, ""))}{c.basis && ` · ${c.basis}`}{c.severity !== "error" && ` · ${c.severity}`}</p>
       </header>
       <div class="panel" tabIndex={0} role="region" aria-label="check">

@@ -27,7 +27,7 @@ const scoped = new Set(["calls", "call", "map", "trace"]); // views about some t
 function View() {
   switch (place.value.view) {
     case "map": return <ServiceMapView />;
-    case "trace": return <div class="scroller page"><h1>The slowest request</h1><Waterfall key={db.value + place.value.about.id} id={place.value.about.id} kfl={place.value.about.kfl} /></div>;
+    case "trace": return <div class="scroller page"><h2>The slowest request</h2><Waterfall key={db.value + place.value.about.id} id={place.value.about.id} kfl={place.value.about.kfl} /></div>;
     case "iterations": case "iteration": case "check": return <Iterations />;
     case "compare": case "baseline": return <Compare />;
     case "snapshots": return <SnapshotsView />;
@@ -105,7 +105,7 @@ function Page() {
         <Loop />
         <button type="button" class="help" aria-label="keys" title="keys (?)" onClick={() => help.current?.showModal()}>?</button>
       </header>
-      <main id="main" tabIndex={-1} aria-label={views.find((v) => v.of.includes(place.value.view))?.title}><View /></main>
+      <main id="main" tabIndex={-1} aria-label={views.find((v) => v.of.includes(place.value.view))?.title}><h1 class="sr">{views.find((v) => v.of.includes(place.value.view))?.title}</h1><View /></main>
       <div class="sr" role="status" aria-live="polite">{said.value}</div>
       <dialog ref={help} class="menu" aria-label="keys"><h2>Keys</h2><dl class="facts">{keys.map(([k, v]) => <div key={k}><dt><kbd>{k}</kbd></dt><dd>{v}</dd></div>)}</dl><form method="dialog"><button autofocus>Close</button></form></dialog>
     </>

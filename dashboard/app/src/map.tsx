@@ -118,7 +118,7 @@ function Picture({ m, chosen, choose }: { m: ServiceMap; chosen: string; choose:
           const k = keyOf(e), bad = e.errors > 0, on = k === chosen;
           const label = `${e.src} to ${e.dst}: ${rate(e.calls_per_second)}, ${percent(e.error_rate)} failed, p99 ${ms(e.p99_ms)}${e.tcp_handshake_p50_us ? `, handshake ${us(e.tcp_handshake_p50_us)}` : ""}`;
           return (
-            <g key={k} role="button" tabIndex={0} aria-label={label} aria-pressed={on} class={"edge" + (bad ? " bad" : "") + (on ? " chosen" : "") + (hit(e) ? "" : " far") + (aside(e) ? " aside" : "")}
+            <g key={k} role="button" tabindex={0} aria-label={label} aria-pressed={on} class={"edge" + (bad ? " bad" : "") + (on ? " chosen" : "") + (hit(e) ? "" : " far") + (aside(e) ? " aside" : "")}
               onClick={() => choose(on ? "" : k)} onKeyDown={(ev) => { if (ev.key === "Enter" || ev.key === " ") { ev.preventDefault(); choose(on ? "" : k); } }}>
               <title>{label}</title>
               <path d={path} class="touch" />
@@ -160,7 +160,7 @@ function EdgeDetail({ e, close }: { e: Edge; close: () => void }) {
   return (
     <div class="detail">
       <header class={e.errors > 0 ? "failed" : ""}>
-        <div class="title"><h1>{e.src} → {e.dst}</h1><button type="button" class="close" aria-label="close the edge" onClick={close}>×</button></div>
+        <div class="title"><h2>{e.src} → {e.dst}</h2><button type="button" class="close" aria-label="close the edge" onClick={close}>×</button></div>
         <p><Link to="calls" about={{ kfl: both }}>Show its calls</Link>{e.example && e.errors > 0 && <> · <Link to="calls" about={{ kfl: both, id: e.example }}>one that failed</Link></>}</p>
       </header>
       <div class="panel" tabIndex={0} role="region" aria-label="figures of the edge">

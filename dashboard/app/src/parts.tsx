@@ -6,6 +6,14 @@ import { sign, type Verdict } from "./api";
 import { ask, explain, go, opener } from "./state";
 import type { Failure, Name } from "./transport";
 
+let asked = 0; // questions whose first answer is awaited
+
+/** waits tells whoever waits, such as a test, that something is still to come. */
+function waits(more: number) {
+  asked += more;
+  document.body.toggleAttribute("data-busy", asked > 0);
+}
+
 /** useAnswer asks whenever the question changes, and drops answers to older ones. every asks again and again, while the page can be seen. */
 export function useAnswer<T>(name: Name, question: () => object | undefined, every = 0) {
   const answer = useSignal<T | undefined>(undefined);
@@ -21,6 +29,12 @@ export function useAnswer<T>(name: Name, question: () => object | undefined, eve
     }
     const stop = new AbortController();
     let timer = 0;
+    let waiting = true;
+    waits(1);
+    const came = () => {
+      if (waiting) waits(-1);
+      waiting = false;
+    };
     const once = async () => {
       if (!document.hidden) {
         try {
@@ -33,12 +47,14 @@ export function useAnswer<T>(name: Name, question: () => object | undefined, eve
           failure.value = explain(e);
         }
         busy.value = false;
+        came();
       }
       if (every > 0 && !stop.signal.aborted) timer = window.setTimeout(once, every);
     };
     busy.value = true;
     void once();
     return () => {
+      came();
       stop.abort();
       clearTimeout(timer);
     };
