@@ -10,7 +10,7 @@ import (
 // Bounds of what a stream has under way: rows of a batch, and batches that wait. Waking a goroutine costs more than a row.
 const (
 	streamBatch = 64
-	streamQueue = 8
+	streamQueue = 4
 	streamBytes = 1 << 20 // of bodies in a batch
 )
 
@@ -63,15 +63,25 @@ func (s *stream) add(row streamRow) {
 		s.batch = make([]streamRow, 0, streamBatch)
 	}
 	s.batch = append(s.batch, row)
-	if row.call != nil && row.call.HTTP != nil {
-		h := row.call.HTTP
-		if s.redactor != nil {
-			h.RequestBody, h.ResponseBody = s.redactor.Same(h.RequestBody), s.redactor.Same(h.ResponseBody)
-		}
-		s.size += len(h.RequestBody) + len(h.ResponseBody)
+	if row.call != nil {
+		s.redact(row.call)
 	}
 	if len(s.batch) == streamBatch || s.size >= streamBytes {
 		s.send()
+	}
+}
+
+// redact is done here, where what it reads was just written: on another core it would have to come from there.
+func (s *stream) redact(c *traffic.Call) {
+	h := c.HTTP
+	if h != nil && s.redactor != nil {
+		h.RequestBody, h.ResponseBody = s.redactor.Same(h.RequestBody), s.redactor.Same(h.ResponseBody)
+	}
+	if s.redactor != nil {
+		s.redactor.Call(c)
+	}
+	if h != nil {
+		s.size += len(h.RequestBody) + len(h.ResponseBody)
 	}
 }
 
@@ -89,9 +99,6 @@ func (s *stream) run() {
 			case row.connection != nil:
 				s.onConnection(row.connection)
 			default:
-				if s.redactor != nil {
-					s.redactor.Call(row.call)
-				}
 				s.onCall(row.call)
 				calls++
 			}

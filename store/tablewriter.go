@@ -253,7 +253,10 @@ type loose struct {
 	of    format.Encoding // pages of others are tried
 }
 
-const loosePages = 15
+const (
+	loosePages     = 15
+	dictionaryPage = format.Encoding(-1) // no encoding of others
+)
 
 // pack compresses e.page into e.packed.
 func (e *encoder) pack(c *chunk, coding format.Encoding) (err error) {
@@ -329,7 +332,7 @@ func (e *encoder) writeDictionary(c *chunk, d *dictionary) {
 	e.header.page = format.PageHeader{Type: format.DictionaryPage}
 	e.header.page.DictionaryPageHeader.Set(format.DictionaryPageHeader{NumValues: int32(len(d.texts)), Encoding: format.Plain})
 	c.uses(format.Plain)
-	e.write(e.appendPage(c, nil, format.PlainDictionary))
+	e.write(e.appendPage(c, nil, dictionaryPage))
 }
 
 // plainNumber is a number as bounds have it.
