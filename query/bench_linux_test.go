@@ -221,7 +221,8 @@ var benchQuestions = []benchQuestion{
 		}
 		return rows, nil
 	}, func(int) string {
-		return fmt.Sprintf(`SELECT proto, status, count(*) FROM 'CALLS' WHERE start_ns >= %d AND start_ns < %d GROUP BY 1, 2`, int64(benchStart+30*60_000)*1e6, int64(benchStart+32*60_000)*1e6)
+		return fmt.Sprintf(`SELECT CASE WHEN grpc THEN 'grpc' ELSE proto END, CASE WHEN grpc AND grpc_status > 0 THEN grpc_status ELSE status END, count(*) FROM 'CALLS' WHERE start_ns >= %d AND start_ns < %d GROUP BY 1, 2`,
+			int64(benchStart+30*60_000)*1e6, int64(benchStart+32*60_000)*1e6)
 	}},
 	{"Q5", 1, newest(`request.headers["x-request-id"].contains("abc")`), newestSQL(`http AND req_headers LIKE '%abc%'`)},
 	{"Q5rare", 1, newest(`request.headers["x-request-id"].contains("abcdef01")`), newestSQL(`http AND req_headers LIKE '%abcdef01%'`)},

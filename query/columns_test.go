@@ -200,6 +200,59 @@ func TestColumnsTellWhatRowsTell(t *testing.T) {
 	}
 }
 
+// Analyses of files read only the columns that they need: the answers are those of whole rows.
+func TestAnalysesOfColumns(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 2))
+	calls := someCalls(r, 600)
+	for i, c := range calls {
+		if i > 0 && r.IntN(3) == 0 {
+			c.Parent, c.ParentBy = calls[r.IntN(i)].ID, "nesting"
+		}
+		if i%50 > 40 {
+			c.Retry = &traffic.Retry{Group: fmt.Sprint("g", i/50), Attempt: i%50 - 40, Attempts: 9, DelayNS: int64(i) * 1e6, Factor: 2}
+			c.Credentials = []traffic.Credential{{Kind: "bearer", Place: "request.header.authorization"}}
+		}
+	}
+	rows := inMemory(calls, someConnections(r, calls))
+	rows.Events = []traffic.ClusterEvent{{Time: calls[500].Start, Kind: "restart", Pod: "cart-a", Namespace: "shop"}}
+	file := onDisk(t, rows)
+	why := cmpopts.IgnoreFields(Reading{}, "Why")
+	event := eventID(&rows.Events[0])
+	question(t, rows, file, "events", func(db *Database) (*EventsAnswer, error) { return ListEvents(ctx, db, EventsRequest{Before: event}) }, why)
+	for _, kfl := range []string{"", `dst.service.name == "payment"`, "http && status_code >= 500", `request.headers["x-tenant"] == "t-3"`} {
+		s := Selection{KFL: kfl}
+		named := func(what string) string { return what + " of " + kfl }
+		question(t, rows, file, named("dependents"), func(db *Database) (*DependentsAnswer, error) {
+			return GetDependents(ctx, db, DependentsRequest{Selection: s, Service: "payment"})
+		}, why)
+		question(t, rows, file, named("egress"), func(db *Database) (*EgressAnswer, error) { return ListEgress(ctx, db, EgressRequest{Selection: s}) }, why)
+		for _, x := range []string{"request_body_size", "status_code"} {
+			question(t, rows, file, named("correlation"), func(db *Database) (*Correlation, error) {
+				return Correlate(ctx, db, CorrelateRequest{Selection: s, X: x, Y: "latency"})
+			}, why)
+		}
+		question(t, rows, file, named("sensitive data"), func(db *Database) (*SensitiveAnswer, error) {
+			return FindSensitiveData(ctx, db, SensitiveRequest{Selection: s}, func(b []byte) string { return string(b) })
+		}, why)
+		question(t, rows, file, named("errors"), func(db *Database) (*ErrorsAnswer, error) { return FindErrors(ctx, db, ErrorsRequest{Selection: s}) }, why)
+		question(t, rows, file, named("retries"), func(db *Database) (*RetriesAnswer, error) { return ListRetries(ctx, db, RetriesRequest{Selection: s}) }, why)
+		question(t, rows, file, named("connections"), func(db *Database) (*ConnectionsAnswer, error) {
+			return ListConnections(ctx, db, ConnectionsRequest{Selection: s, BucketMS: 100})
+		}, why)
+		question(t, rows, file, named("flows"), func(db *Database) (*FlowsAnswer, error) {
+			return ListL4Flows(ctx, db, FlowsRequest{Selection: s, Format: "raw", Limit: 1000})
+		}, why)
+		question(t, rows, file, named("the summary of flows"), func(db *Database) (*FlowSummary, error) {
+			return GetFlowSummary(ctx, db, FlowSummaryRequest{Selection: s})
+		}, why)
+		question(t, rows, file, named("the tree"), func(db *Database) (*TreeAnswer, error) { return GetCallTree(ctx, db, TreeRequest{Selection: s}) }, why)
+	}
+}
+
 // lists compares all pages of a list. Rows with the same value may come in another order.
 func lists(t *testing.T, rows, file *Database, r CallsRequest) {
 	t.Helper()

@@ -11,6 +11,7 @@ import (
 	"cel.dev/cel-go/common/types"
 
 	"github.com/devloop-io/devloop/filter"
+	"github.com/devloop-io/devloop/store"
 )
 
 // enough is how many calls a correlation needs before its interval says anything.
@@ -33,7 +34,7 @@ func Correlate(ctx context.Context, db *Database, r CorrelateRequest) (*Correlat
 	a := &Correlation{X: x.Name, Y: y.Name, UnitX: unit(x), UnitY: unit(y), Bins: []Bin{}}
 	var xs, ys []float64
 	random := rand.New(rand.NewPCG(1, 2))
-	for c, err := range v.calls() {
+	for c, err := range v.callsWith(readsPayload(x) || readsPayload(y)) {
 		if err != nil {
 			return nil, err
 		}
@@ -56,6 +57,12 @@ func Correlate(ctx context.Context, db *Database, r CorrelateRequest) (*Correlat
 	a.Reading = v.reading("calls")
 	a.decide(xs, ys)
 	return a, nil
+}
+
+// readsPayload reports whether a field's value takes more than slim calls have.
+func readsPayload(f filter.Field) bool {
+	reads := f.Reads()
+	return reads == nil || slices.ContainsFunc(reads, store.IsPayload)
 }
 
 // numeric is a field of calls that is a number or a duration.

@@ -22,7 +22,7 @@ func GetDependents(ctx context.Context, db *Database, r DependentsRequest) (*Dep
 		return nil, err
 	}
 	g := graph{target: r.Service, edges: map[[2]string]*Dependent{}, endpoints: map[string]*Affected{}, recent: newRecent[*served]()}
-	for c, err := range v.calls() {
+	for c, err := range v.slimCalls() {
 		if err != nil {
 			return nil, err
 		}

@@ -28,7 +28,7 @@ func ListEgress(ctx context.Context, db *Database, r EgressRequest) (*EgressAnsw
 		return nil, err
 	}
 	g := leaving{to: map[string]*egressSums{}, connections: map[uint64]label{}}
-	for c, err := range v.calls() {
+	for c, err := range v.slimCalls() {
 		if err != nil {
 			return nil, err
 		}

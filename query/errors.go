@@ -353,7 +353,7 @@ func (g *failing) timelines(ctx context.Context, db *Database, scope Scope, grou
 	}
 	usual := map[[2]string]*usualTime{}
 	slow := map[[2]string]Moment{}
-	for c, err := range all.calls() {
+	for c, err := range all.slimCalls() {
 		if err != nil {
 			return err
 		}

@@ -95,7 +95,7 @@ func before(ctx context.Context, db *Database, e Event, seconds int) (*BeforeEve
 	}
 	in, out := talks{}, talks{}
 	var last []*traffic.Call
-	for c, err := range v.calls() {
+	for c, err := range v.slimCalls() {
 		if err != nil {
 			return nil, err
 		}

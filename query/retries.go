@@ -34,7 +34,7 @@ func ListRetries(ctx context.Context, db *Database, r RetriesRequest) (*RetriesA
 	}
 	a := &RetriesAnswer{StormAt: cmp.Or(r.StormAttempts, stormAttempts), StormMS: cmp.Or(r.StormMS, stormWithinMS)}
 	groups, calls, left := map[string][]*traffic.Call{}, map[[2]string]int{}, 0
-	for c, err := range v.calls() {
+	for c, err := range v.slimCalls() {
 		if err != nil {
 			return nil, err
 		}

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/devloop-io/devloop/filter"
+	"github.com/devloop-io/devloop/store"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -50,10 +51,46 @@ func openSurvey(ctx context.Context, db *Database, s Selection) (*survey, error)
 }
 
 // calls yields the selected calls that began in the window, oldest first.
-func (v *survey) calls() iter.Seq2[*traffic.Call, error] {
+func (v *survey) calls() iter.Seq2[*traffic.Call, error] { return v.callsWith(true) }
+
+// slimCalls are calls without payload: headers, bodies and what other protocols have in their place may be empty.
+func (v *survey) slimCalls() iter.Seq2[*traffic.Call, error] { return v.callsWith(false) }
+
+func (v *survey) callsWith(payload bool) iter.Seq2[*traffic.Call, error] {
+	if v.db.CallsPath != "" {
+		return v.storedCalls(payload)
+	}
 	return selected(v, v.db.ReadCalls(), func(c *traffic.Call) bool {
 		return c.Start >= v.scope.Start*1e6 && (v.scope.End == 0 || c.Start < v.scope.End*1e6)
 	}, func(c *traffic.Call) *filter.Row { return &filter.Row{Call: c, Conn: v.conns[c.ConnID]} })
+}
+
+// storedCalls finds calls by columns, and rebuilds no others.
+func (v *survey) storedCalls(payload bool) iter.Seq2[*traffic.Call, error] {
+	return func(yield func(*traffic.Call, error) bool) {
+		v.seen, v.found = 0, 0
+		t, err := store.OpenCalls(v.db.CallsPath)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		stopped := false
+		for c, err := range t.Read(v.ctx, v.search(), payload) {
+			if err == nil {
+				v.found++
+			}
+			if stopped = !yield(c, err); stopped || err != nil {
+				break
+			}
+		}
+		err = t.Close()
+		if err == nil && v.found == 0 {
+			err = v.tally(0)
+		}
+		if err != nil && !stopped {
+			yield(nil, err)
+		}
+	}
 }
 
 // connections yields the connections that lived in the window. A filter that speaks of calls selects those that carried one
@@ -63,18 +100,18 @@ func (v *survey) connections() iter.Seq2[*traffic.Connection, error] {
 		return c.End >= v.scope.Start*1e6 && (v.scope.End == 0 || c.Start < v.scope.End*1e6)
 	}
 	if v.f.Kind() != filter.Calls {
-		return selected(v, v.db.ReadConnections(), lived, func(c *traffic.Connection) *filter.Row { return &filter.Row{Conn: c} })
+		return selected(v, v.living(), lived, func(c *traffic.Connection) *filter.Row { return &filter.Row{Conn: c} })
 	}
 	return func(yield func(*traffic.Connection, error) bool) {
 		carried := map[uint64]bool{}
-		for c, err := range v.calls() {
+		for c, err := range v.slimCalls() {
 			if err != nil {
 				yield(nil, err)
 				return
 			}
 			carried[c.ConnID] = true
 		}
-		for c, err := range v.db.ReadConnections() {
+		for c, err := range v.living() {
 			if err == nil && !(carried[c.ID] && lived(c)) {
 				continue
 			}
@@ -83,6 +120,14 @@ func (v *survey) connections() iter.Seq2[*traffic.Connection, error] {
 			}
 		}
 	}
+}
+
+// living are connections, at least all that lived in the window.
+func (v *survey) living() iter.Seq2[*traffic.Connection, error] {
+	if v.db.ConnectionsPath != "" {
+		return store.ReadLivingConnections(v.ctx, v.db.ConnectionsPath, nanoseconds(v.scope.Start), nanoseconds(v.scope.End))
+	}
+	return v.db.ReadConnections()
 }
 
 // often is after how many rows a reading looks whether it is still wanted.

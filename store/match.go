@@ -80,22 +80,25 @@ func (r *callRow) from(set []setter, all []*columns.Column, i int) (*traffic.Cal
 // fill sets the fields of a row from row i of their columns, of those that are there.
 func fill(row reflect.Value, set []setter, all []*columns.Column, i int) {
 	for k, s := range set {
-		if all[k] == nil {
-			continue
+		if all[k] != nil && !all[k].Zero() {
+			setField(row.FieldByIndex(s.index), all[k], i)
 		}
-		field := row.FieldByIndex(s.index)
-		switch field.Kind() {
-		case reflect.String:
-			field.SetString(string(all[k].Text(i)))
-		case reflect.Slice:
-			field.SetBytes(slices.Clone(all[k].Text(i)))
-		case reflect.Int32, reflect.Int64:
-			field.SetInt(all[k].Number(i))
-		case reflect.Float64:
-			field.SetFloat(all[k].Fraction(i))
-		case reflect.Bool:
-			field.SetBool(all[k].Flag(i))
-		}
+	}
+}
+
+// setField sets a field from row i of its column.
+func setField(field reflect.Value, c *columns.Column, i int) {
+	switch field.Kind() {
+	case reflect.String:
+		field.SetString(c.String(i))
+	case reflect.Slice:
+		field.SetBytes(slices.Clone(c.Text(i)))
+	case reflect.Int32, reflect.Int64:
+		field.SetInt(c.Number(i))
+	case reflect.Float64:
+		field.SetFloat(c.Fraction(i))
+	case reflect.Bool:
+		field.SetBool(c.Flag(i))
 	}
 }
 

@@ -206,7 +206,6 @@ var baseColumns = []string{"raw", "proto", "http", "grpc", "postgresql", "redis"
 type Sorting struct {
 	base        columns.Numbering
 	classifiers []*Classifier
-	sorted      *columns.Classes
 }
 
 // Classifier numbers calls by something that follows from a few columns.

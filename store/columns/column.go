@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"sort"
+	"strings"
 	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
@@ -20,6 +21,7 @@ type Column struct {
 	memory *scratch
 
 	dict       []string
+	copies     []string // of texts of the dictionary, as far as they were asked for
 	dictBytes  []byte
 	codeRoom   []int32 // of all rows, of which parts are pieces
 	numberRoom []int64
@@ -369,6 +371,33 @@ func (c *Column) at(i int) (*part, int) {
 func (c *Column) Text(i int) []byte {
 	p, i := c.at(i)
 	return p.text(i)
+}
+
+// String is Text for good. Of a dictionary each text is copied once.
+func (c *Column) String(i int) string {
+	p, i := c.at(i)
+	if p.dict == nil {
+		return string(p.text(i))
+	}
+	if c.copies == nil {
+		c.copies = make([]string, len(c.dict))
+	}
+	code := p.number32(i)
+	if c.copies[code] == "" {
+		c.copies[code] = strings.Clone(p.dict[code])
+	}
+	return c.copies[code]
+}
+
+// Zero reports whether the rows that were asked for hold nothing: no text, 0 or false.
+func (c *Column) Zero() bool {
+	for k := range c.parts {
+		p := &c.parts[k]
+		if !p.same || p.value != 0 || p.dict != nil && p.dict[p.code] != "" {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *part) text(i int) []byte {

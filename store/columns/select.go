@@ -210,6 +210,27 @@ func (f *File) Each(ctx context.Context, groups []int, do func(worker int, g *Gr
 	return nil
 }
 
+// InTurn calls do with row groups, one after the other in the order given, until it fails or wants no more.
+func (f *File) InTurn(ctx context.Context, groups []int, do func(g *Group) (more bool, err error)) error {
+	memory := scratches.Get().(*scratch)
+	defer memory.put()
+	for _, i := range groups {
+		more, err := true, context.Cause(ctx)
+		if err == nil {
+			g := f.group(i, memory)
+			more, err = do(g)
+			g.release()
+		}
+		if err != nil {
+			return fmt.Errorf("read the columns of %s: %w", filepath.Base(f.meta.path), err)
+		}
+		if !more {
+			break
+		}
+	}
+	return nil
+}
+
 // inParallel calls do with 0 to n-1, on all processors, until one fails or wants no more.
 func inParallel(ctx context.Context, n int, do func(worker, i int) (bool, error)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
