@@ -11,13 +11,14 @@ const (
 	FindingCredential = "credential" // kinds of secrets, and where they stand
 	FindingRetry      = "retry"      // attempts beyond the first
 	FindingReuse      = "reuse"      // calls that found their connection open
+	FindingTLS        = "tls"        // versions of TLS, and names that clients send
 	FindingLatency    = "latency"
 )
 
 // Finding is one difference, or proven lack of one, between how services spoke before and how they speak now. Its texts hold
 // names from the wire, which are untrusted.
 type Finding struct {
-	Kind     string  `json:"kind"`                  // edge, endpoint, calls, status, header, field, credential, retry, reuse, latency
+	Kind     string  `json:"kind"`                  // edge, endpoint, calls, status, header, field, credential, retry, reuse, tls, latency
 	Where    string  `json:"where"`                 // "cart -> catalogue:8080 GET /items/{id}"
 	What     string  `json:"what"`                  // one sentence with the figures
 	Verdict  Verdict `json:"verdict"`               // fail: it changed for the worse · pass · inconclusive · skipped: it could not be compared

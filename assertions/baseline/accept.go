@@ -21,7 +21,7 @@ func Accept(old, now *Baseline, r *Report, reason, day string) bool {
 			continue
 		}
 		what = append(what, clean(f.Kind+" "+f.Where+" "+f.What))
-		if f.Kind == traffic.FindingEdge || f.Kind == traffic.FindingReuse {
+		if f.Kind == traffic.FindingEdge || f.Kind == traffic.FindingReuse || f.Kind == traffic.FindingTLS {
 			edges[f.Where] = true
 		} else {
 			endpoints[f.Where] = true

@@ -40,11 +40,12 @@ type Acceptance struct {
 
 // EdgeFacts are what the runs say of one edge. Counts are by run, over the runs that have it.
 type EdgeFacts struct {
-	Name    string `yaml:"edge"`
-	Of      int    `yaml:"of_runs,omitempty"` // where it was accepted later: the runs that could have had it
-	Outside bool   `yaml:"outside,omitempty"`
-	Calls   Counts `yaml:"calls"`
-	Reused  Counts `yaml:"reused"`
+	Name    string   `yaml:"edge"`
+	Of      int      `yaml:"of_runs,omitempty"` // where it was accepted later: the runs that could have had it
+	Outside bool     `yaml:"outside,omitempty"`
+	Calls   Counts   `yaml:"calls"`
+	Reused  Counts   `yaml:"reused"`
+	TLS     SetFacts `yaml:"tls,omitempty"`
 }
 
 // EndpointFacts are what the runs say of one endpoint.
@@ -64,13 +65,15 @@ type EndpointFacts struct {
 	RequestFields   SetFacts            `yaml:"request_fields,omitempty"`
 	ResponseFields  SetFacts            `yaml:"response_fields,omitempty"`
 	Credentials     SetFacts            `yaml:"credentials,omitempty"`
+	RetryWaits      SetFacts            `yaml:"retry_waits,omitempty"`
 }
 
 // Latency is how long whole answers took, in milliseconds.
 type Latency struct {
 	Calls   int     `yaml:"calls"`
-	Medians Numbers `yaml:"medians,flow"` // of each run
-	Sample  Numbers `yaml:"sample,flow"`  // evenly spaced quantiles of all runs together
+	Medians Numbers `yaml:"medians,flow"`         // of each run
+	Sample  Numbers `yaml:"sample,flow"`          // evenly spaced quantiles of all runs together
+	Tails   Numbers `yaml:"tails,omitempty,flow"` // what a tenth of the calls of each run took longer than, where a run has enough of them
 	Skewed  int     `yaml:"skewed,omitempty"`
 }
 
@@ -133,6 +136,7 @@ func New(m Meta, runs []*Run) (*Baseline, error) {
 			}
 			f.Outside = f.Outside || e.Outside
 			f.Calls, f.Reused = append(f.Calls, e.Calls), append(f.Reused, e.Reused)
+			f.TLS.add(e.TLS)
 		}
 		for name, e := range r.Endpoints {
 			g := endpoints[name]
@@ -169,8 +173,11 @@ func (g *gathered) add(e *Endpoint) {
 	if len(e.Latencies) > 0 {
 		g.Latency.Medians = append(g.Latency.Medians, stat.Median(e.Latencies))
 	}
+	if n := len(e.Latencies); n >= tailCalls {
+		g.Latency.Tails = append(g.Latency.Tails, e.Latencies[stat.QuantileRank(n, tailQuantile)-1])
+	}
 	g.sample, g.sizes = append(g.sample, e.Latencies...), append(g.sizes, e.Sizes...)
-	for i, set := range []*SetFacts{&g.RequestHeaders, &g.ResponseHeaders, &g.RequestFields, &g.ResponseFields, &g.Credentials} {
+	for i, set := range []*SetFacts{&g.RequestHeaders, &g.ResponseHeaders, &g.RequestFields, &g.ResponseFields, &g.Credentials, &g.RetryWaits} {
 		set.add(e.Sets[i])
 	}
 	for child, x := range e.Children {

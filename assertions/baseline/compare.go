@@ -107,6 +107,7 @@ func (c *comparison) edges() {
 			continue
 		}
 		c.reuse(before, e)
+		c.set(traffic.FindingTLS, "TLS handshake:", e.Name, before.TLS, e.TLS)
 	}
 	for i := range c.old.Edges {
 		e := &c.old.Edges[i]
@@ -157,7 +158,12 @@ func (c *comparison) endpoints() {
 	}
 	for i := range c.old.Endpoints {
 		e := &c.old.Endpoints[i]
-		if _, still := c.new.Endpoint(e.Name); !still && c.old.always(e.Calls, e.Of) && !newEdges[e.Edge] {
+		_, still := c.new.Endpoint(e.Name)
+		switch {
+		case still || !c.old.always(e.Calls, e.Of) || newEdges[e.Edge]:
+		case strings.HasSuffix(e.Edge, " -> DNS"):
+			c.fact(traffic.FindingEndpoint, e.Name, "is gone: each run had such look-ups, and none has now", false, many(e.Calls.Sum(), "call"), "none")
+		default:
 			c.lost(traffic.FindingEndpoint, e.Name, many(e.Calls.Sum(), "call"))
 		}
 	}
@@ -178,6 +184,7 @@ func (c *comparison) endpoints() {
 			{traffic.FindingHeader, "response header", before.ResponseHeaders, e.ResponseHeaders},
 			{traffic.FindingField, "request field", before.RequestFields, e.RequestFields},
 			{traffic.FindingField, "response field", before.ResponseFields, e.ResponseFields},
+			{traffic.FindingRetry, "retry", before.RetryWaits, e.RetryWaits},
 			{traffic.FindingCredential, "credential", before.Credentials, e.Credentials},
 		} {
 			c.set(s.kind, s.what, e.Name, s.old, s.new)

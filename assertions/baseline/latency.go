@@ -3,6 +3,7 @@ package baseline
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/devloop-io/devloop/assertions/stat"
@@ -28,6 +29,7 @@ func (c *comparison) latencies() {
 	for _, e := range judged {
 		before, _ := c.old.Endpoint(e.Name)
 		c.latency(before, e, perRun)
+		c.tail(before, e)
 	}
 }
 
@@ -118,6 +120,52 @@ func (c *comparison) latency(old, new *EndpointFacts, perRun int) {
 			f.NeedMore = c.more(s, effect, basis, f)
 		}
 	})
+}
+
+// What a tail is, and when it has grown: a tenth of the calls of every new run have to take twice as long as a tenth of those of the slowest
+// old one did, because tails differ much from run to run for no reason.
+const (
+	tailQuantile = 0.9
+	tailCalls    = 20
+	tailFactor   = 2
+	tailRuns     = 2 // new ones
+)
+
+// tail compares the slow calls of an endpoint: the middle may stay as it is while some calls get much slower.
+func (c *comparison) tail(old, new *EndpointFacts) {
+	if c.o.Describe || len(old.Latency.Tails) < learntRuns || len(new.Latency.Tails) < len(new.Calls) || len(new.Latency.Tails) == 0 {
+		return
+	}
+	noise := stat.Noise([][]float64{logarithms(old.Latency.Tails)}, len(old.Latency.Tails), len(new.Latency.Tails))
+	bound := slices.Max(old.Latency.Tails) * max(tailFactor, math.Exp(noiseFactor*noise))
+	if !(slices.Min(new.Latency.Tails) > bound) { // also where the noise is not known
+		return
+	}
+	k1, k2 := above(old.Latency.Sample, bound), above(new.Latency.Sample, bound)
+	a, b := float64(k1)/float64(len(old.Latency.Sample)), float64(k2)/float64(len(new.Latency.Sample))
+	c.test(traffic.Finding{Kind: traffic.FindingLatency, Where: new.Name, OldN: len(old.Latency.Sample), NewN: len(new.Latency.Sample), Basis: "requests",
+		Old: percent(a), New: percent(b), Effect: b - a, P: stat.Fisher(k1, len(old.Latency.Sample), k2, len(new.Latency.Sample)),
+		What: fmt.Sprintf("its slow calls got slower: %s take longer than %s, and %s did", percent(b), milliseconds(bound), percent(a))},
+		func(f *traffic.Finding, significant bool) {
+			switch {
+			case significant && len(new.Latency.Tails) >= tailRuns:
+				f.Verdict = traffic.Fail
+			case significant: // a busy neighbour does as much to one run
+				f.Verdict, f.NeedMore = traffic.Inconclusive, tailRuns-len(new.Latency.Tails)
+				f.What += fmt.Sprintf("; %s does not tell: need %d more", many(len(new.Latency.Tails), "run"), f.NeedMore)
+			}
+		})
+}
+
+// above counts the values above a bound.
+func above(xs []float64, bound float64) int {
+	n := 0
+	for _, x := range xs {
+		if x > bound {
+			n++
+		}
+	}
+	return n
 }
 
 // more is how many more calls, or runs, would decide; the sentence says so.

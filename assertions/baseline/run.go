@@ -2,9 +2,11 @@ package baseline
 
 import (
 	"cmp"
+	"crypto/tls"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -23,6 +25,7 @@ type Edge struct {
 	Calls   int  `json:"calls"`
 	Reused  int  `json:"reused"` // calls that found their connection open
 	Outside bool `json:"outside,omitempty"`
+	TLS     Set  `json:"tls,omitzero"` // of handshakes: version, protocol, whether a server name was sent
 }
 
 // Endpoint is one kind of request on an edge.
@@ -46,6 +49,7 @@ const (
 	requestFields
 	responseFields
 	credentials
+	retryWaits
 	sets
 )
 
@@ -70,8 +74,8 @@ const (
 	mostItems     = 400 // names of one set
 )
 
-// Summarize reads a window. Background calls are left out, and so are DNS look-ups and TLS handshakes as endpoints: which
-// names are spoken to shows in the edges. The dissection is the caller's, and is not changed.
+// Summarize reads a window. Background calls are left out, and so are TLS handshakes and look-ups of names that exist as endpoints: which
+// names are spoken to shows in the edges, as does how TLS is spoken. The dissection is the caller's, and is not changed.
 func Summarize(id string, d *traffic.Dissection) *Run {
 	r := &Run{ID: id, Edges: map[string]*Edge{}, Endpoints: map[string]*Endpoint{}}
 	if d == nil {
@@ -92,7 +96,15 @@ func Summarize(id string, d *traffic.Dissection) *Run {
 	}
 	byID := map[string]string{}
 	for _, c := range d.Calls {
-		if c == nil || c.Background || c.Protocol == traffic.ProtoDNS || c.Protocol == traffic.ProtoTLS || !c.Asked() || setsUp(c) {
+		if c == nil || c.Background || !c.Asked() || setsUp(c) {
+			continue
+		}
+		if c.Protocol == traffic.ProtoDNS {
+			r.lookup(c)
+			continue
+		}
+		if c.Protocol == traffic.ProtoTLS {
+			r.handshake(c)
 			continue
 		}
 		name, edge := r.edge(&c.Src, &c.Dst, "")
@@ -125,6 +137,38 @@ func Summarize(id string, d *traffic.Dissection) *Run {
 		slices.Sort(e.Sizes)
 	}
 	return r
+}
+
+// handshake notes how an edge's TLS is spoken.
+func (r *Run) handshake(c *traffic.Call) {
+	if c.TLS == nil || c.TLS.Version == 0 {
+		return
+	}
+	_, edge := r.edge(&c.Src, &c.Dst, c.TLS.SNI)
+	if edge == nil {
+		return
+	}
+	facts := []string{tls.VersionName(c.TLS.Version), "server name"}
+	if c.TLS.SNI == "" {
+		facts[1] = "no server name"
+	}
+	edge.TLS.add(facts)
+}
+
+// lookup notes a look-up of a name that does not exist, or that a server could not answer, as an endpoint of its client: which names are
+// spoken to shows in the edges, and how often they are looked up follows from caches.
+func (r *Run) lookup(c *traffic.Call) {
+	if c.DNS == nil || c.DNS.RCode == "" || c.DNS.RCode == "NOERROR" || len(r.Endpoints) >= mostEndpoints {
+		return
+	}
+	key := endName(&c.Src, "") + " -> DNS " + clean(c.DNS.RCode)
+	e := r.Endpoints[key]
+	if e == nil {
+		e = &Endpoint{Edge: endName(&c.Src, "") + " -> DNS", Outcomes: map[string]int{}}
+		r.Endpoints[key] = e
+	}
+	e.Calls++
+	e.Outcomes[clean(c.DNS.RCode)]++
 }
 
 // setsUp reports whether a call readies a connection and asks for nothing: how many there are says how long ago services were
@@ -302,6 +346,9 @@ func (e *Endpoint) add(c *traffic.Call) {
 		e.Sizes = append(e.Sizes, float64(c.ResponseSize))
 	}
 	e.Sets[credentials].add(credentialNames(c))
+	if waits := waitsOf(c.Retry); len(waits) > 0 {
+		e.Sets[retryWaits].add(waits)
+	}
 	h := c.HTTP
 	if h == nil {
 		return
@@ -321,6 +368,32 @@ func (e *Endpoint) add(c *traffic.Call) {
 	if fields, ok := jsonFields(h.ResponseBody, h.ResponseBodyCut, h.ResponseHeaders); ok {
 		e.Sets[responseFields].add(fields)
 	}
+}
+
+// How a client waits before it tries again.
+const (
+	shortestWait = 5 * time.Millisecond // less is no wait
+	leastGrowth  = 1.3                  // of each wait over the one before, on average, that is back-off: jitter is taken into account
+)
+
+// waitsOf says how a client waited before it tried again, where it is certain that it did. Likeness alone does not make it so: calls that merely
+// follow each other have any distance.
+func waitsOf(r *traffic.Retry) []string {
+	if r == nil || r.Attempt < 2 || r.Confidence != "exact" {
+		return nil
+	}
+	first := "after a wait"
+	if r.DelayNS < int64(shortestWait) {
+		first = "at once"
+	}
+	waits := []string{first}
+	if r.Factor > 0 && r.Attempt == r.Attempts {
+		if r.Factor >= leastGrowth {
+			return append(waits, "after growing waits")
+		}
+		return append(waits, "without growing waits")
+	}
+	return waits
 }
 
 // add counts the names of one call.

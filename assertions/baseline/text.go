@@ -130,7 +130,7 @@ func (b *Baseline) check() error {
 }
 
 func (e *EndpointFacts) check(runs int) error {
-	if len(e.Calls) == 0 || len(e.Calls) > runs || len(e.Latency.Medians) > runs {
+	if len(e.Calls) == 0 || len(e.Calls) > runs || len(e.Latency.Medians) > runs || len(e.Latency.Tails) > runs {
 		return errors.New("does not have one count of calls for each run")
 	}
 	for _, list := range []*Counts{&e.Errors, &e.Retries} {
@@ -144,7 +144,7 @@ func (e *EndpointFacts) check(runs int) error {
 	if e.Credentials.IsZero() {
 		e.Credentials.Of = Presence{e.Calls.Sum(), len(e.Calls)}
 	}
-	for _, list := range []Numbers{e.Latency.Medians, e.Latency.Sample} {
+	for _, list := range []Numbers{e.Latency.Medians, e.Latency.Sample, e.Latency.Tails} {
 		for _, x := range list {
 			if !(x > 0) || x > 1e9 {
 				return fmt.Errorf("has a latency of %v ms, which is no time", x)

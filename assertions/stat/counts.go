@@ -31,60 +31,6 @@ func Fisher(k1, n1, k2, n2 int) float64 {
 	return min(1, p)
 }
 
-// GTest is the likelihood ratio test, with Williams' correction, that two lists of counts over the same classes are of one
-// mix. Classes that are too rare for it (fewer than 5 expected on either side) are counted as one; ok is false where fewer
-// than two classes are left.
-func GTest(old, new []int) (p float64, ok bool) {
-	old, new = mergeRare(old, new)
-	if len(old) < 2 {
-		return 1, false
-	}
-	r1, r2 := total(old), total(new)
-	n := float64(r1 + r2)
-	g, inverse := 0.0, 0.0
-	for i := range old {
-		column := float64(old[i] + new[i])
-		inverse += n / column
-		for _, cell := range []struct{ seen, row int }{{old[i], r1}, {new[i], r2}} {
-			if cell.seen > 0 {
-				g += 2 * float64(cell.seen) * math.Log(float64(cell.seen)*n/(float64(cell.row)*column))
-			}
-		}
-	}
-	freedom := float64(len(old) - 1)
-	q := 1 + (n/float64(r1)+n/float64(r2)-1)*(inverse-1)/(6*n*freedom)
-	return 1 - mathext.GammaIncReg(freedom/2, max(0, g/q)/2), true
-}
-
-// mergeRare counts the classes with fewer than 5 expected on either side as one, and leaves that one out when it is as rare.
-func mergeRare(old, new []int) (a, b []int) {
-	r1, r2 := total(old), total(new)
-	common := func(x, y int) bool {
-		column := float64(x + y)
-		return min(column*float64(r1), column*float64(r2))/float64(r1+r2) >= 5
-	}
-	restOld, restNew := 0, 0
-	for i := range old {
-		if common(old[i], new[i]) {
-			a, b = append(a, old[i]), append(b, new[i])
-		} else {
-			restOld, restNew = restOld+old[i], restNew+new[i]
-		}
-	}
-	if r1+r2 > 0 && common(restOld, restNew) {
-		a, b = append(a, restOld), append(b, restNew)
-	}
-	return a, b
-}
-
-func total(counts []int) int {
-	sum := 0
-	for _, c := range counts {
-		sum += c
-	}
-	return sum
-}
-
 // PoissonRatio tests that events came at the same rate, k1 in n1 and k2 in n2 units: given their sum, k2 is binomial. The p
 // is two-sided: twice the smaller tail.
 func PoissonRatio(k1, n1, k2, n2 int) float64 {

@@ -45,22 +45,6 @@ func TestRunsNeeded(t *testing.T) {
 	}
 }
 
-func TestGTest(t *testing.T) {
-	t.Parallel()
-	if p, ok := GTest([]int{500, 300, 200}, []int{500, 300, 200}); !ok || p < 0.999 {
-		t.Errorf("the same mix: %v, %v", p, ok)
-	}
-	if p, ok := GTest([]int{500, 300, 200}, []int{300, 300, 400}); !ok || p > 1e-10 {
-		t.Errorf("another mix: %v, %v", p, ok)
-	}
-	if _, ok := GTest([]int{80, 1}, []int{80, 0}); ok {
-		t.Error("one class beside a rare one can be tested")
-	}
-	if _, ok := GTest(nil, nil); ok {
-		t.Error("nothing can be tested")
-	}
-}
-
 func TestCompareEdges(t *testing.T) {
 	t.Parallel()
 	same := []float64{5, 5, 5, 5, 5, 5}

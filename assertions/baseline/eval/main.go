@@ -5,6 +5,7 @@
 //	go run ./assertions/baseline/eval                      the figures, with the size that docs show
 //	go run ./assertions/baseline/eval -full                five times as many rounds; nothing is written
 //	go run ./assertions/baseline/eval -record .devloop     record the runs that A/A is resampled from, from a workspace's snapshots
+//	go run ./assertions/baseline/eval -record .devloop -faults runs.txt   record runs of the clean shop and of each of its faults
 package main
 
 import (
@@ -34,14 +35,18 @@ const (
 func main() {
 	full := flag.Bool("full", false, "five times as many rounds; nothing is written")
 	record := flag.String("record", "", "a workspace's .devloop whose snapshots become the recorded runs")
+	faults := flag.String("faults", "", "with -record: a file whose lines are FAULT ITERATION; these become the recorded faults")
 	flag.Parse()
-	if err := run(*full, *record); err != nil {
+	if err := run(*full, *record, *faults); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
 }
 
-func run(full bool, record string) error {
+func run(full bool, record, faults string) error {
+	if record != "" && faults != "" {
+		return recordFaults(record, faults)
+	}
 	if record != "" {
 		return recordRuns(record)
 	}
@@ -56,6 +61,7 @@ func run(full bool, record string) error {
 	var out strings.Builder
 	var broken []string
 	broken = append(broken, sameCode(&out, runs, 200*times)...)
+	broken = append(broken, faultsFound(&out, 200*times)...)
 	curves := power(&out, 100*times)
 	errorRates(&out, 200*times)
 	broken = append(broken, coverage(&out, 400*times)...)
@@ -117,7 +123,13 @@ func recordRuns(dir string) error {
 			runs = append(runs, rounded(baseline.Summarize(info.ID, d)))
 		}
 	}
-	f, err := os.Create(recording)
+	fmt.Printf("%d runs\n", len(runs))
+	return compressed(recording, runs)
+}
+
+// compressed writes a recording.
+func compressed(file string, runs any) error {
+	f, err := os.Create(file)
 	if err != nil {
 		return err
 	}
@@ -129,7 +141,6 @@ func recordRuns(dir string) error {
 	if err := json.NewEncoder(z).Encode(runs); err != nil {
 		return err
 	}
-	fmt.Printf("%d runs\n", len(runs))
 	return z.Close()
 }
 
@@ -145,17 +156,23 @@ func rounded(r *baseline.Run) *baseline.Run {
 }
 
 func recordedRuns() ([]*baseline.Run, error) {
-	f, err := os.Open(filepath.FromSlash(recording))
+	var runs []*baseline.Run
+	err := decompressed(recording, &runs)
+	return runs, err
+}
+
+// decompressed reads a recording.
+func decompressed(file string, runs any) error {
+	f, err := os.Open(filepath.FromSlash(file))
 	if err != nil {
-		return nil, fmt.Errorf("open the recorded runs (run this in the repository's folder): %w", err)
+		return fmt.Errorf("open the recorded runs (run this in the repository's folder): %w", err)
 	}
 	defer f.Close()
 	z, err := gzip.NewReader(f)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var runs []*baseline.Run
-	return runs, json.NewDecoder(z).Decode(&runs)
+	return json.NewDecoder(z).Decode(runs)
 }
 
 func percent(x float64) string { return strconv.FormatFloat(100*x, 'f', 1, 64) + " %" }
