@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/devloop-io/devloop/assertions"
+	"github.com/devloop-io/devloop/assertions/baseline"
 	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/internal/control"
 	"github.com/devloop-io/devloop/store"
@@ -24,6 +26,7 @@ import (
 func checkVerb(r *root) *cobra.Command {
 	var (
 		pcap, iteration string
+		base            string
 		allow           bool
 		only            []string
 		told            reports
@@ -41,7 +44,10 @@ a capture file and needs neither daemon nor devloop.yaml. Same bytes, same verdi
 				return err
 			}
 			if pcap != "" {
-				return r.checkFile(ctx, pcap, files, only, allow, &told)
+				return r.checkFile(ctx, pcap, base, files, only, allow, &told)
+			}
+			if base != "" {
+				return control.Usagef("devloop check --pcap x.pcapng --baseline .devloop/baselines/x.yaml a.netcheck.yaml", "--baseline is for --pcap: iterations have the baseline of their exercise")
 			}
 			if len(files) > 0 {
 				return control.Usagef("devloop check judges the files that devloop.yaml names; name others with --pcap", "check files are given, but no --pcap")
@@ -62,6 +68,7 @@ a capture file and needs neither daemon nor devloop.yaml. Same bytes, same verdi
 	}
 	f := c.Flags()
 	f.StringVar(&pcap, "pcap", "", "capture file to judge (pcap or pcapng, also compressed; - for standard input)")
+	f.StringVar(&base, "baseline", "", "with --pcap: file of a recorded baseline that slowdown(), new_edges() and the like ask for")
 	f.StringVar(&iteration, "iteration", "", "iteration to judge again; the newest with traffic by default")
 	f.BoolVar(&allow, "allow-inconclusive", false, "exit 0 where a check could not be decided, and say so")
 	f.StringSliceVar(&only, "check", nil, "judge these checks only (names or globs; with --pcap)")
@@ -70,7 +77,7 @@ a capture file and needs neither daemon nor devloop.yaml. Same bytes, same verdi
 }
 
 // checkFile judges a capture file.
-func (r *root) checkFile(ctx context.Context, pcap string, files, only []string, allow bool, told *reports) error {
+func (r *root) checkFile(ctx context.Context, pcap, base string, files, only []string, allow bool, told *reports) error {
 	var err error
 	if len(files) == 0 {
 		if files, err = r.workspaceChecks(); err != nil {
@@ -81,6 +88,10 @@ func (r *root) checkFile(ctx context.Context, pcap string, files, only []string,
 	if err != nil {
 		return &control.Error{What: err.Error(), Exit: control.ExitUsage}
 	}
+	known, err := baselineFile(base)
+	if err != nil {
+		return err
+	}
 	d, err := dissectAll(ctx, pcap)
 	if err != nil {
 		return err
@@ -89,7 +100,7 @@ func (r *root) checkFile(ctx context.Context, pcap string, files, only []string,
 		return control.Usagef("the checks are: "+strings.Join(suite.Names(), ", ")+", and builtin/…", fmt.Sprintf("no check is called %q", unknown[0]))
 	}
 	folder, _ := r.findWorkspace() // without one files that checks name lie below the working directory
-	results := suite.Check(assertions.Input{Dissection: d, WindowStart: d.Account.First, WindowEnd: d.Account.Last, Folder: folder}, assertions.CheckOptions{Only: only})
+	results := suite.Check(assertions.Input{Dissection: d, WindowStart: d.Account.First, WindowEnd: d.Account.Last, Folder: folder, Baseline: known}, assertions.CheckOptions{Only: only})
 	verdict, code := assertions.Summary(results, allow)
 	it := &traffic.Iteration{
 		ID: pcap, State: "done", Phase: "done", Verdict: verdict, Checks: results, Account: &d.Account, Calls: len(d.Calls),
@@ -116,6 +127,27 @@ func (r *root) checkFile(ctx context.Context, pcap string, files, only []string,
 		fmt.Fprintln(r.out, verdictLine(it))
 	}
 	return r.verdict(it)
+}
+
+// baselineFile reads a recorded baseline that is named on the command line.
+func baselineFile(file string) (assertions.BaselineFile, error) {
+	if file == "" {
+		return assertions.BaselineFile{}, nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return assertions.BaselineFile{}, &control.Error{What: err.Error(), Exit: control.ExitUsage}
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, baseline.MostText+1))
+	if err != nil {
+		return assertions.BaselineFile{}, &control.Error{What: err.Error(), Exit: control.ExitUsage}
+	}
+	b, err := baseline.Parse(text)
+	if err != nil {
+		return assertions.BaselineFile{}, &control.Error{What: file + ": " + err.Error(), Hint: "devloop baseline record", Exit: control.ExitUsage}
+	}
+	return assertions.BaselineFile{Name: file, Host: baseline.ThisHost(), Baseline: b}, nil
 }
 
 // workspaceChecks are the check files that devloop.yaml names.
