@@ -73,7 +73,7 @@ func TestVSCode(t *testing.T) {
 
 	b.command("View: Hide Panel")
 	b.command("devloop: Open Dashboard")
-	b.until("the dashboard shows it", func() bool { return strings.Contains(b.frames(), "checkout never answers 5xx") })
+	b.until("the dashboard shows it", func() bool { return strings.Contains(b.frames(), "have status_code >= 500") })
 	b.pictured("editor-dashboard")
 
 	w.write("faults.env", "FAULTS=\n")

@@ -66,7 +66,7 @@ func opened(t testing.TB, settings map[string]any) *workbench {
 		"security.workspace.trust.enabled": false, "workbench.startupEditor": "none", "git.enabled": false, "telemetry.telemetryLevel": "off",
 		"workbench.tips.enabled": false, "editor.minimap.enabled": false, "testing.automaticallyOpenTestResults": "neverOpen", "chat.commandCenter.enabled": false,
 		"extensions.ignoreRecommendations": true, "editor.stickyScroll.enabled": false, "workbench.layoutControl.enabled": false,
-		"workbench.colorTheme": "Default Dark Modern", "terminal.integrated.env.linux": map[string]string{"PATH": os.Getenv("PATH")},
+		"workbench.colorTheme": "Default Dark Modern", "terminal.integrated.gpuAcceleration": "off", "terminal.integrated.env.linux": map[string]string{"PATH": os.Getenv("PATH")},
 	}
 	for key, value := range settings {
 		all[key] = value
