@@ -56,7 +56,6 @@ require (
 )
 
 require (
-	github.com/DataDog/sketches-go v1.4.8
 	github.com/getkin/kin-openapi v0.152.0
 )
 
