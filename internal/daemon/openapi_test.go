@@ -61,7 +61,6 @@ func TestEveryMethodHasARoute(t *testing.T) {
 	loop := map[string]bool{}
 	for _, name := range []string{
 		"run", "wait", "window_open", "window_close", "verdict", "judge", "evidence", "query", "get", "trace", "expression", "doctor", "follow", "events", "down", "listen",
-		"configure_capture", "switch_capture",
 	} {
 		loop[name] = true
 	}
