@@ -109,6 +109,7 @@ func (a *TreeAnswer) walk(n *traffic.TraceNode, byID map[string]*traffic.Call, w
 		a.Guessed++
 	}
 	c := byID[n.Call]
+	n.Failed = c != nil && failure(c)
 	if c != nil && !c.Answered() && c.State != traffic.StateOpen { // an inner one comes later, and takes its place
 		who, what := nameOf(&c.Dst), cmp.Or(c.Error, string(c.State))
 		if c.Error == traffic.ErrorCancelled || c.Error == traffic.ErrorTimeout {

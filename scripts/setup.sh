@@ -69,7 +69,11 @@ install_editor() {
 		cp "$extension/package-lock.json" "$extension/node_modules/installed"
 	fi
 }
-install_npm() { install_clients; install_editor; }
+# What the dashboard's page is made of, and what drives a browser through it.
+install_dashboard() {
+	if ! "$here/npm/dashboard/install.sh" >/dev/null; then echo "setup: the dashboard's packages are not there: its page stays as it is, and its tests are skipped" >&2; fi
+}
+install_npm() { install_clients; install_editor; install_dashboard; }
 if [ "${1:-}" != --check ]; then trap install_npm EXIT; fi
 
 if [ ${#missing[@]} -eq 0 ] && [ ${#optional[@]} -eq 0 ]; then exit 0; fi

@@ -12,7 +12,8 @@ type TraceNode struct {
 	Status     int          `json:"status"`
 	State      State        `json:"state"`
 	Error      string       `json:"error,omitempty"`
-	Start      float64      `json:"start_ms"` // since the root's start
+	Failed     bool         `json:"failed,omitempty"` // no answer, or one that says failure; get_call_tree tells it
+	Start      float64      `json:"start_ms"`         // since the root's start
 	Latency    float64      `json:"latency_ms"`
 	Self       float64      `json:"self_ms"`                     // latency less the time that children took
 	Attempt    int          `json:"attempt,omitempty"`           // of a request that was made more than once

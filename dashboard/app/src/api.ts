@@ -203,6 +203,7 @@ export interface TraceNode {
   status: number;
   state: string;
   error?: string;
+  failed?: boolean;
   start_ms: number;
   latency_ms: number;
   self_ms: number;

@@ -135,7 +135,7 @@ function Timeline({ rows }: { rows: Rows }) {
             <g key={b.ts}>
               <title>{`${clock(b.ts)}: ${count(b.total_calls)} calls, ${count(b.errors)} failed, p99 ${ms(b.p99_ms)}`}</title>
               <rect x={x} y={0} width={width} height={40} class="touch" />
-              <rect x={x} y={40 - h} width={width * 0.82} height={h} class="calls" />
+              <rect x={x} y={40 - h} width={width * 0.82} height={h} class="some" />
               {e > 0 && <rect x={x} y={40 - e} width={width * 0.82} height={e} class="errors" />}
             </g>
           );

@@ -81,7 +81,7 @@ export class Rows {
       this.busy.value = false;
       this.failure.value = explain(e);
       if (this.rows.length === 0) this.total.value = 0;
-      if (live && this.failure.value.status !== 400) this.timer = window.setTimeout(() => void this.open(scope, kfl, live), 2000);
+      if (live && !/^\d+:\d+: /.test(this.failure.value.message)) this.timer = window.setTimeout(() => void this.open(scope, kfl, live), 2000);
     }
   }
 
@@ -161,6 +161,11 @@ export class Rows {
 
   private async take(question: object, stop: AbortSignal) {
     const old = this.rows;
+    const head = await ask<Calls>("list_api_calls", { ...question, limit: 1 }, stop);
+    const first = head.calls[0];
+    const quiet = head.total === this.total.peek() && first?.id === old[0]?.id && !old.some((r) => r.waits);
+    this.told(head);
+    if (quiet || !first) return;
     const newest = old[0]?.ts ?? 0;
     const from = newest - late;
     const news: Row[] = [];
@@ -170,9 +175,7 @@ export class Rows {
       const a: Calls = await ask<Calls>("list_api_calls", { ...question, ...(newest ? { start: Math.max(1, from) } : {}), cursor }, stop);
       for (const l of a.calls) news.push(this.row(l));
       cursor = a.cursor;
-      if (!newest) this.told(a);
     } while (cursor && ++pages < catchUp);
-    if (newest) void ask<Calls>("list_api_calls", { ...question, limit: 1 }, stop).then((a) => this.told(a), () => {});
     const keep = cursor ? [] : old.slice(firstBefore(old, from)); // what came was too much: the list has no holes
     if (same(news, old)) return;
     this.grown = Math.max(0, news.length + keep.length - old.length);

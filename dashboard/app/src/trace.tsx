@@ -65,7 +65,7 @@ export function Waterfall({ id, kfl }: { id?: string; kfl?: string }) {
 function Bar({ n, end, marks }: { n: TraceNode; end: number; marks: number[] }) {
   const left = (100 * n.start_ms) / end, width = Math.max((100 * n.latency_ms) / end, 0.4), own = Math.min(width, (100 * n.self_ms) / end);
   const what = n.route || n.path;
-  const bad = n.error !== undefined || n.status >= 500 || (n.state !== "complete" && n.state !== "open");
+  const bad = n.failed;
   return (
     <div role="row" aria-level={n.depth + 1} class={(n.critical ? "critical " : "") + (bad ? "failed " : "") + (n.asked ? "asked" : "")}>
       <div role="gridcell" class="name" ref={(d) => { d?.style.setProperty("--depth", String(n.depth)); }}>
