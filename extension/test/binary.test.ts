@@ -2,12 +2,15 @@ import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { test } from "node:test";
+import { after, test } from "node:test";
 import { BinaryError, find, oldest, tooOld, type Places } from "../src/binary";
+
+const top = fs.mkdtempSync(path.join(os.tmpdir(), "devloop-binary-"));
+after(() => fs.rmSync(top, { recursive: true }));
 
 /** program writes a program that prints a text, into a folder of its own, and returns the folder. */
 function program(text: string, mode = 0o755): string {
-	const folder = fs.mkdtempSync(path.join(os.tmpdir(), "devloop-binary-"));
+	const folder = fs.mkdtempSync(path.join(top, "program-"));
 	fs.writeFileSync(path.join(folder, "devloop"), `#!/bin/sh\nprintf '%s\\n' '${text}'\n`, { mode });
 	return folder;
 }
@@ -41,7 +44,7 @@ test("a program that is another one, too old, or cannot run", async () => {
 
 test("the setting counts before the extension's own, and that before the PATH", async () => {
 	const [own, onPath, set] = [program("devloop v0.2.0 x"), program("devloop v0.3.0 x"), program("devloop dev x")];
-	const extension = fs.mkdtempSync(path.join(os.tmpdir(), "devloop-extension-"));
+	const extension = fs.mkdtempSync(path.join(top, "extension-"));
 	fs.cpSync(own, path.join(extension, "bin"), { recursive: true });
 	assert.equal((await find({ ...nowhere, extension, path: `/nonexistent:${onPath}` })).version, "v0.2.0");
 	assert.equal((await find({ ...nowhere, path: `/nonexistent:${onPath}` })).version, "v0.3.0");

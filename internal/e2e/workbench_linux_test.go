@@ -36,12 +36,9 @@ type workbench struct {
 	out     *bufio.Scanner
 }
 
+// packaged makes the extension's package once.
 var packaged = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "devloop-vsix-")
-	if err != nil {
-		return "", err
-	}
-	file := filepath.Join(dir, "devloop.vsix")
+	file := filepath.Join(root(), "extension", "dist", "test.vsix")
 	for _, command := range [][]string{{"node_modules/.bin/tsc", "--noEmit"}, {"node", "esbuild.mjs"}, {"node_modules/.bin/vsce", "package", "--no-dependencies", "--out", file}} {
 		cmd := exec.Command(command[0], command[1:]...)
 		cmd.Dir = filepath.Join(root(), "extension")
