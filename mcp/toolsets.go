@@ -34,7 +34,7 @@ var toolsets = []toolset{
 		exportCalls, exportPolicy, listDatabases, getL7DataBoundaries, getDissectionStatus, enableDissection, disableDissection,
 	}, instructions: "Traffic, from the whole to the part: get_api_stats or find_errors, list_api_calls, get_api_call_details. get_call_tree: which call caused which, and where the time went."},
 	{name: "checks", what: "try checks on traffic, and read verdicts with their evidence", tools: []func(*mcp.Server, *tools){
-		checkExpression, checksSuggest, verdictGet, evidenceGet, faultSet, faultClear,
+		checkExpression, checksSuggest, replayRun, verdictGet, evidenceGet, faultSet, faultClear,
 	}},
 	{name: "baseline", what: "record how services speak, and compare with it", tools: []func(*mcp.Server, *tools){
 		baselineRecord, baselineCompare, baselineAccept, baselineList, wireDiff,
@@ -62,7 +62,7 @@ func Toolsets() [][2]string {
 // notObserving are the tools that have no meaning where nothing is built, run, judged or changed.
 var notObserving = []string{
 	"loop_run", "loop_wait", "window_open", "window_close", "verdict_get", "evidence_get", "fault_set", "fault_clear",
-	"baseline_record", "baseline_compare", "baseline_accept", "baseline_list", "wire_diff", "configure_capture", "start_capture", "stop_capture",
+	"baseline_record", "baseline_compare", "baseline_accept", "baseline_list", "wire_diff", "replay_run", "configure_capture", "start_capture", "stop_capture",
 }
 
 // chosen says which tools a server offers.

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/devloop-io/devloop/devloop/exercise"
+	"github.com/devloop-io/devloop/devloop/replay"
 	"github.com/devloop-io/devloop/internal/control"
 )
 
@@ -23,6 +24,9 @@ func main() {
 func run(args []string) (code int) {
 	if exercise.Main(args) {
 		return 0
+	}
+	if code, mine := replay.Main(args); mine {
+		return code
 	}
 	defer func() {
 		if p := recover(); p != nil {

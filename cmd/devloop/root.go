@@ -99,7 +99,7 @@ not zero and nothing of devloop's is graver.`
 
 // verbs is the list of commands, one file each.
 var verbs = []func(*root) *cobra.Command{
-	initVerb, upVerb, runVerb, ciVerb, checkVerb, testVerb, statusVerb, waitVerb, downVerb, doctorVerb, explainVerb, suggestVerb, openVerb, dashboardVerb, callsVerb, flowsVerb, statsVerb, mapVerb, traceVerb,
+	initVerb, upVerb, runVerb, ciVerb, checkVerb, testVerb, statusVerb, waitVerb, downVerb, doctorVerb, explainVerb, suggestVerb, replayVerb, openVerb, dashboardVerb, callsVerb, flowsVerb, statsVerb, mapVerb, traceVerb,
 	errorsVerb, compareVerb, retriesVerb, connectionsVerb, egressVerb, dependentsVerb, eventsVerb, correlateVerb, sensitiveVerb, exportVerb,
 	baselineVerb, wireDiffVerb, flakesVerb, faultVerb, snapshotVerb, dissectVerb, kflVerb, clusterVerb, captureVerb, mcpVerb, lspVerb, daemonVerb, configVerb, versionVerb,
 }

@@ -87,6 +87,7 @@ func (s *server) methods() []method {
 		looks(control.Flakes, s.session.Flakes),
 		answers(control.ChecksSuggest, s.session.SuggestChecks),
 		answers(control.Bundle, s.session.Bundle),
+		tells(control.ReplayRun, s.session.Replay),
 		answers(control.FaultSet, s.session.SetFault),
 		looks(control.FaultList, s.session.Faults),
 		answers(control.FaultClear, s.session.ClearFaults),

@@ -75,6 +75,7 @@ func routes() []route {
 		{verb: "GET", path: "/mcp/wire-diff", method: "wire_diff", what: "What an iteration does otherwise on the wire than the last revision that passed"},
 		{verb: "POST", path: "/mcp/baselines/accept", method: "baseline_accept", what: "Accept what differs, with a reason"},
 		{verb: "GET", path: "/mcp/checks/suggest", method: "checks_suggest", what: "Checks drafted from observed traffic, each tried on planted faults"},
+		{verb: "POST", path: "/mcp/replay", method: "replay_run", what: "Send recorded requests to the present code, and compare the answers"},
 		{verb: "GET", path: "/mcp/faults", method: "fault_list", what: "Faults between services, there and ended"},
 		{verb: "POST", path: "/mcp/faults", method: "fault_set", what: "Begin a fault between two services"},
 		{verb: "DELETE", path: "/mcp/faults/{id}", method: "fault_clear", what: "End a fault"},

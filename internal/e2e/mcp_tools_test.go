@@ -108,6 +108,7 @@ func TestEveryTool(t *testing.T) {
 	well("traffic_get", `{"id": "`+id+`"}`, nil)
 	well("check_expression", `{"on": "http", "expect": "none(status_code == 418)"}`, nil)
 	well("checks_suggest", `{"iterations": ["`+run.Iteration+`"], "limit": 3}`, nil)
+	well("replay_run", `{"snapshot_id": "`+run.Iteration+`", "factor": 0, "headers": {"Authorization": "Bearer none"}}`, nil)
 	refuses("evidence_get", `{"check": "there is none of this name"}`, "Fix:")
 
 	var file struct{ Path string }
