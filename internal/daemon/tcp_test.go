@@ -297,6 +297,19 @@ func TestUnknownThings(t *testing.T) {
 	}
 }
 
+// TestCaptureRoutes: the choice of what is captured can be made by REST; here nothing runs that could be captured.
+func TestCaptureRoutes(t *testing.T) {
+	d := serving(t, nil)
+	for path, says := range map[string]string{
+		"/mcp/capture/start": "capture cannot be started", "/mcp/capture/stop": "capture cannot be stopped", "/mcp/capture/targets": "capture cannot be configured",
+	} {
+		resp, body := d.do(d.request("POST", path, nil, nil))
+		if resp.StatusCode != http.StatusBadRequest || !strings.Contains(body, says+": no services run") || !strings.Contains(body, "devloop run") {
+			t.Errorf("%s: %s %s", path, resp.Status, body)
+		}
+	}
+}
+
 // TestRemoteClients is how control's client reads answers that are not the daemon's.
 func TestRemoteClients(t *testing.T) {
 	answer := func(status int, header, value, body string) string {
