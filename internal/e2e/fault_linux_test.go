@@ -169,6 +169,7 @@ func TestFaults(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			w.says(0, []string{kind}, "fault", "set", "--from", "checkout", "--to", "payment:http", "--kind", kind, "--delay", "150ms", "--rate", rates[kind])
 			w.says(0, []string{"warning: fault", "checkout → payment:8080"}, "status")
+			w.says(2, []string{"(checkout -> payment) is active, and a baseline would take"}, "baseline", "record", "--runs", "1")
 			w.says(2, []string{"clear it first"}, "fault", "set", "--from", "checkout", "--to", "payment", "--kind", kind)
 			_, stdout, stderr := w.devloop("run", "-o", "json")
 			var it traffic.Iteration
