@@ -184,6 +184,10 @@ func literal(expression string, script bool) string {
 	open := false // something that is computed has begun
 	for i := 0; i < len(expression); i++ {
 		c := expression[i]
+		if c == '(' || c == '[' { // what is computed there is no part of the text
+			i += closes(expression[i:])
+			continue
+		}
 		if c != '"' && c != '\'' && c != '`' {
 			if c != ' ' && c != '+' && c != '\n' && c != '\t' && !open {
 				if f := c == 'f' && i+1 < len(expression) && (expression[i+1] == '"' || expression[i+1] == '\''); !f {
@@ -207,6 +211,28 @@ func literal(expression string, script bool) string {
 		open = false
 	}
 	return out.String()
+}
+
+// closes is where the parenthesis closes that a text begins with, or the text's end.
+func closes(text string) int {
+	depth := 0
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; c {
+		case '"', '\'', '`':
+			for i++; i < len(text) && text[i] != c; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		case '(', '[', '{':
+			depth++
+		case ')', ']', '}':
+			if depth--; depth == 0 {
+				return i
+			}
+		}
+	}
+	return len(text)
 }
 
 // holes replaces ${name} and {name}.
