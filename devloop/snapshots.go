@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -663,27 +664,42 @@ func (s *Session) narrow(ctx context.Context, sn *store.Snapshot, kfl string, o 
 	if err != nil {
 		return "", err
 	}
-	d, err := s.rowsOf(ctx, sn)
+	rows, err := s.rowsOf(ctx, sn)
 	if err != nil {
 		return "", err
 	}
-	connections := byID(d.Connections)
-	wanted := map[uint64]bool{}
-	if f.Kind() != filter.Connections {
-		for _, c := range d.Calls {
-			ok, err := f.Match(&filter.Row{Call: c, Conn: connections[c.ConnID]})
-			if err != nil {
-				return "", &control.Error{What: err.Error(), Hint: "guard it: has(field) && …", Exit: control.ExitUsage}
-			}
-			wanted[c.ConnID] = wanted[c.ConnID] || ok
+	guarded := func(err error) error {
+		return &control.Error{What: err.Error(), Hint: "guard it: has(field) && …", Exit: control.ExitUsage}
+	}
+	var list []*traffic.Connection
+	for c, err := range rows.connections() {
+		if err != nil {
+			return "", err
 		}
+		list = append(list, c)
+	}
+	connections := byID(list)
+	wanted, calls := map[uint64]bool{}, 0
+	for c, err := range rows.calls() { // one at a time: there may be millions
+		if err != nil {
+			return "", err
+		}
+		calls++
+		if f.Kind() == filter.Connections || wanted[c.ConnID] {
+			continue
+		}
+		ok, err := f.Match(&filter.Row{Call: c, Conn: connections[c.ConnID]})
+		if err != nil {
+			return "", guarded(err)
+		}
+		wanted[c.ConnID] = ok
 	}
 	var chosen []store.Selection
-	for _, c := range d.Connections {
+	for _, c := range list {
 		ok := wanted[c.ID]
 		if !ok && f.Kind() != filter.Calls {
 			if ok, err = f.Match(&filter.Row{Conn: c}); err != nil {
-				return "", &control.Error{What: err.Error(), Hint: "guard it: has(field) && …", Exit: control.ExitUsage}
+				return "", guarded(err)
 			}
 		}
 		if ok {
@@ -695,26 +711,41 @@ func (s *Session) narrow(ctx context.Context, sn *store.Snapshot, kfl string, o 
 		chosen = both
 	}
 	if len(chosen) == 0 {
-		return fmt.Sprintf("none of the snapshot's %d calls and %d connections matches %s", len(d.Calls), len(d.Connections), f.Rewritten()), nil
+		return fmt.Sprintf("none of the snapshot's %d calls and %d connections matches %s", calls, len(list), f.Rewritten()), nil
 	}
 	o.Select = chosen
 	return "", nil
 }
 
-// rowsOf is the newest dissection of a snapshot, or one that is made now and not kept.
-func (s *Session) rowsOf(ctx context.Context, sn *store.Snapshot) (*traffic.Dissection, error) {
+// rowsFrom is where rows of a snapshot come from.
+type rowsFrom struct {
+	calls       func() iter.Seq2[*traffic.Call, error]
+	connections func() iter.Seq2[*traffic.Connection, error]
+}
+
+// rowsOf are those of the newest dissection of a snapshot, or of one that is made now and not kept.
+func (s *Session) rowsOf(ctx context.Context, sn *store.Snapshot) (rowsFrom, error) {
+	held := func(d *traffic.Dissection) rowsFrom { return rowsFrom{each(d.Calls), each(d.Connections)} }
 	list := sn.Dissections()
 	if len(list) > 0 {
-		if d := s.rows.get(sn.Window.Iteration); d != nil && list[len(list)-1].Name == store.DefaultDissection {
-			return d, nil
+		newest := list[len(list)-1]
+		if d := s.rows.get(sn.Window.Iteration); d != nil && newest.Name == store.DefaultDissection {
+			return held(d), nil
 		}
-		return list[len(list)-1].Read()
+		return rowsFrom{
+			func() iter.Seq2[*traffic.Call, error] { return store.ReadCalls(newest.CallsPath()) },
+			func() iter.Seq2[*traffic.Connection, error] { return store.ReadConnections(newest.ConnectionsPath()) },
+		}, nil
 	}
 	o, err := s.dissectOptions(ctx)
 	if err != nil {
-		return nil, &control.Error{What: err.Error(), Hint: "mend protos in devloop.yaml", Exit: control.ExitUsage}
+		return rowsFrom{}, &control.Error{What: err.Error(), Hint: "mend protos in devloop.yaml", Exit: control.ExitUsage}
 	}
-	return sn.Dissect(ctx, o)
+	d, err := sn.Dissect(ctx, o)
+	if err != nil {
+		return rowsFrom{}, err
+	}
+	return held(d), nil
 }
 
 // exportName makes up a name that no file has.

@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
+	"runtime/debug"
+	"sync"
 
 	"github.com/devloop-io/devloop/dissect"
 	"github.com/devloop-io/devloop/dissect/derive"
@@ -49,11 +52,12 @@ func (sn *Snapshot) DissectInto(ctx context.Context, name string, o dissect.Opti
 }
 
 func (sn *Snapshot) dissectInto(ctx context.Context, name string, o dissect.Options, tell func(Progress), most bounds) error {
+	defer frugally()()
 	r, err := sn.reading(o)
 	if err != nil {
 		return err
 	}
-	l := learning{r: r, most: most, facts: facts.New(), joined: map[uint64]joined{}, far: Progress{Protocols: map[string]uint64{}}}
+	l := learning{r: r, most: most, facts: facts.New(), joined: map[uint64]joined{}, ends: map[*facts.End]*traffic.Endpoint{}, far: Progress{Protocols: map[string]uint64{}}}
 	half := max(1, float64(2*sn.Window.Packets))
 	account, err := r.run(ctx, l.call, l.connection, func(packets uint64) {
 		l.far.Packets, l.far.Part = packets, min(0.5, float64(packets)/half)
@@ -74,6 +78,32 @@ func (sn *Snapshot) dissectInto(ctx context.Context, name string, o dissect.Opti
 			}
 		})
 	})
+}
+
+// frugal is while dissections run that hold facts.
+var frugal struct {
+	sync.Mutex
+	running, usual int
+}
+
+// frugally has garbage collected early: facts may be hundreds of megabytes that stay, and the usual is to let as much garbage come before
+// it is collected. What it returns sets that back.
+func frugally() (done func()) {
+	const percent = 30
+	frugal.Lock()
+	defer frugal.Unlock()
+	if frugal.running++; frugal.running == 1 {
+		if frugal.usual = debug.SetGCPercent(percent); frugal.usual >= 0 && frugal.usual < percent {
+			debug.SetGCPercent(frugal.usual)
+		}
+	}
+	return func() {
+		frugal.Lock()
+		defer frugal.Unlock()
+		if frugal.running--; frugal.running == 0 {
+			debug.SetGCPercent(frugal.usual)
+		}
+	}
 }
 
 // reading is how a snapshot's packets are read: from the state before them, with the secrets and names that it holds.
@@ -133,13 +163,37 @@ type learning struct {
 	answers []reply
 	unknown []unknown
 	joined  map[uint64]joined
+	ends    map[*facts.End]*traffic.Endpoint // latest of each, see known
 }
 
 // joined are the ends that a connection turned out to have, see [dissect.Settle].
 type joined struct {
-	src, dst       traffic.Endpoint
-	flow           uint64
-	srcEnd, dstEnd *facts.End
+	src, dst knownEnd
+	flow     uint64
+}
+
+// knownEnd is an end. Connections of one workload share what is known of it.
+type knownEnd struct {
+	who  *traffic.Endpoint // without its port
+	port uint16
+	end  *facts.End
+}
+
+func (s *knownEnd) endpoint() traffic.Endpoint {
+	e := *s.who
+	e.Port = s.port
+	return e
+}
+
+func (l *learning) known(e *traffic.Endpoint) knownEnd {
+	s := knownEnd{port: e.Port, end: l.facts.End(e)}
+	who := *e
+	who.Port = 0
+	if s.who = l.ends[s.end]; s.who == nil || !reflect.DeepEqual(*s.who, who) {
+		s.who = &who
+		l.ends[s.end] = s.who
+	}
+	return s
 }
 
 func (l *learning) call(c *traffic.Call) {
@@ -161,7 +215,7 @@ func (l *learning) connection(c *traffic.Connection) {
 		l.unknown = append(l.unknown, u)
 	}
 	if dissect.Joined(c) {
-		l.joined[c.ID] = joined{c.Src, c.Dst, c.FlowID, l.facts.End(&c.Src), l.facts.End(&c.Dst)}
+		l.joined[c.ID] = joined{l.known(&c.Src), l.known(&c.Dst), c.FlowID}
 	}
 	l.facts.Refuse(c)
 }
@@ -171,7 +225,7 @@ func (l *learning) find(account *traffic.Account) *writing {
 	names := namesOf(l.answers, l.unknown)
 	for f := range l.facts.All() {
 		if j, ok := l.joined[f.Conn]; ok {
-			f.Src, f.Dst, f.Port = j.srcEnd, j.dstEnd, j.dst.Port
+			f.Src, f.Dst, f.Port = j.src.end, j.dst.end, j.dst.port
 		}
 		if w, ok := names[f.Conn]; ok && f.Dst.Name == "" {
 			f.Dst = l.facts.Named(f.Dst, w.DNS)
@@ -184,6 +238,7 @@ func (l *learning) find(account *traffic.Account) *writing {
 	}
 	retries.Find(l.facts)
 	derive.Find(l.facts)
+	l.facts.Close()
 	return &writing{r: l.r, most: l.most, facts: l.facts, names: names, joined: l.joined, account: account, lost: lossesOf(account)}
 }
 
@@ -251,7 +306,7 @@ func (w *writing) writer(write func(*traffic.Call) error) func(*traffic.Call) {
 
 func (w *writing) call(c *traffic.Call) {
 	if j, ok := w.joined[c.ConnID]; ok {
-		c.Src, c.Dst, c.FlowID = j.src, j.dst, j.flow
+		c.Src, c.Dst, c.FlowID = j.src.endpoint(), j.dst.endpoint(), j.flow
 	}
 	nameServer(&c.Dst, w.names[c.ConnID])
 	w.r.sn.s.redactor.Call(c)

@@ -26,7 +26,7 @@ func All(calls []*traffic.Call) {
 // Parents fills Parent, ParentBy, ParentCandidates and Depth of calls.
 func Parents(calls []*traffic.Call) {
 	fill(calls, func(w *facts.Window) { findParents(inOrder(w)) }, func(f *facts.Fact, c *traffic.Call) {
-		c.Parent, c.ParentBy, c.ParentCandidates, c.Depth = f.ParentID(), f.ParentBy, int(f.Candidates), int(f.Depth)
+		c.Parent, c.ParentBy, c.ParentCandidates, c.Depth = f.ParentID(), f.ParentBy(), int(f.Candidates), int(f.Depth)
 	})
 }
 

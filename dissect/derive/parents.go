@@ -4,13 +4,12 @@ import (
 	"net/netip"
 
 	"github.com/devloop-io/devloop/dissect/facts"
-	"github.com/devloop-io/devloop/traffic"
 )
 
 // mostCandidates bounds the calls that are looked at as parents of one. Beyond it the choice is a guess anyway.
 const mostCandidates = 64
 
-// findParents fills Parent, ParentBy, Candidates and Depth, in O(n log n). Facts come in order.
+// findParents fills Parent, ByTrace, Candidates and Depth, in O(n log n). Facts come in order.
 //
 // A trace context in a request names the span of its caller, which no packet ties to the request that the caller was
 // serving. So the parent by trace is a call of the same trace that the caller was serving, or else had served. Once a
@@ -38,13 +37,13 @@ type parents struct {
 // choice is the parent of a call, out of so many candidates.
 type choice struct {
 	parent     *facts.Fact
-	by         string
+	byTrace    bool
 	candidates int32
 	relayed    bool // the caller sends on the span that it was given: the span does not tell its calls apart from others'
 }
 
 func (x choice) note(c *facts.Fact) {
-	c.Parent, c.ParentBy, c.Candidates, c.Relayed = x.parent, x.by, x.candidates, x.relayed
+	c.Parent, c.ByTrace, c.Candidates, c.Relayed = x.parent, x.byTrace, x.candidates, x.relayed
 }
 
 // callerSpan is a span of a caller.
@@ -71,9 +70,9 @@ func (p *parents) choose(c *facts.Fact) choice {
 		}
 		into.consider(x, c, traced)
 	}
-	if best.by != traffic.ByTrace { // work that goes on after the answer
+	if !best.byTrace { // work that goes on after the answer
 		if x, candidates := p.causes.earlier(c); x != nil {
-			return choice{parent: x, by: traffic.ByTrace, candidates: int32(candidates)}
+			return choice{parent: x, byTrace: true, candidates: int32(candidates)}
 		}
 	}
 	if best.parent != nil {
@@ -97,14 +96,10 @@ func anonymous(ip netip.Addr) bool { return !ip.IsValid() || ip.IsLoopback() || 
 // consider takes a candidate into account. They come latest first; one whose span the caller sent on is better than all
 // others.
 func (b *choice) consider(x, c *facts.Fact, traced bool) {
-	by := traffic.ByNesting
-	if traced {
-		by = traffic.ByTrace
-	}
 	relayed := traced && c.Span != 0 && x.Span == c.Span
 	switch {
 	case b.parent == nil || relayed && !b.relayed:
-		*b = choice{parent: x, by: by, candidates: 1, relayed: relayed}
+		*b = choice{parent: x, byTrace: traced, candidates: 1, relayed: relayed}
 	case relayed == b.relayed:
 		b.candidates++
 	}
@@ -112,7 +107,7 @@ func (b *choice) consider(x, c *facts.Fact, traced bool) {
 
 // tie notes what the caller was serving in its span, where there is no doubt.
 func (p *parents) tie(c *facts.Fact) {
-	if c.Span == 0 || c.ParentBy != traffic.ByTrace || c.Candidates != 1 || c.Relayed {
+	if c.Span == 0 || !c.ByTrace || c.Candidates != 1 || c.Relayed {
 		return
 	}
 	s := spanOf(c)
@@ -123,10 +118,10 @@ func (p *parents) tie(c *facts.Fact) {
 
 // bySpan takes the parent that the span of a call is tied to, where there is one, instead of the one that was chosen.
 func (p *parents) bySpan(c *facts.Fact) {
-	if c.Span == 0 || c.ParentBy != traffic.ByTrace || c.Candidates == 1 || c.Relayed {
+	if c.Span == 0 || !c.ByTrace || c.Candidates == 1 || c.Relayed {
 		return
 	}
 	if tied := p.spans[spanOf(c)]; tied != nil && orderOf(tied, c) < 0 {
-		choice{parent: tied, by: traffic.ByTrace, candidates: 1}.note(c)
+		choice{parent: tied, byTrace: true, candidates: 1}.note(c)
 	}
 }

@@ -18,13 +18,13 @@ func selfTimes(sorted []*facts.Fact) {
 		}
 		from, to := max(x.Start, p.Start, p.Until), min(x.Ended(), p.End)
 		if to > from {
-			p.Covered += to - from
+			p.SelfNS -= to - from
 			p.Until = to
 		}
 	}
 	for _, f := range sorted {
-		if f.Complete {
-			f.SelfNS = f.Latency - f.Covered
+		if f.SelfNS += f.Latency; !f.Complete {
+			f.SelfNS = 0
 		}
 	}
 }

@@ -13,16 +13,18 @@ import (
 type Fact struct {
 	ID         string
 	Conn       uint64
-	Index      int32
 	Start, End int64 // End is Start where nothing came after it
 	Latency    int64 // as [traffic.Call.Latency]
 	Src, Dst   *End
-	Port       uint16 // of Dst
-	Asked      *Path  // of HTTP, nil for others
+	Asked      *Path // of HTTP, nil for others
+	Index      int32 // on Conn
+
+	Port uint16 // of Dst
 
 	Trace, Span          uint64 // hashes, 0 without one
 	Request, Idempotency uint64 // of the headers with these ids
-	What, Content, Host  uint64 // protocol, method and path; query, arguments and body; the host that was asked for
+	Content              uint64 // protocol, method and path; without Idempotency also query, arguments and body
+	Host                 uint64 // that was asked for
 
 	Open, Half, Complete bool
 	Background           bool
@@ -33,16 +35,15 @@ type Fact struct {
 	NotFound             bool // 404
 	Verbatim             bool // its route is its path
 
-	Parent     *Fact
-	ParentBy   string
+	Relayed    bool // its caller sends on the span that it was given
+	ByTrace    bool // the trace tells the parent, not the time
 	Candidates int32
 	Depth      int32
-	SelfNS     int64
+	Parent     *Fact
+	SelfNS     int64 // while it is counted, what its children took, below 0
+	Until      int64 // when the last of them ended
 	Route      *string
 	Retry      *traffic.Retry
-
-	Covered, Until int64 // of a parent: how long its children took together, and until when
-	Relayed        bool  // its caller sends on the span that it was given
 }
 
 // Fact is what is known of a call alone.
@@ -55,18 +56,23 @@ func (w *Window) Fact(c *traffic.Call) Fact {
 		GaveUp: c.Error == traffic.ErrorCancelled || c.Error == traffic.ErrorTimeout, NotFound: c.Status == 404,
 		Pushed: c.Redis != nil && c.Redis.Push || c.WebSocket != nil && c.WebSocket.FromServer || c.HTTP != nil && c.HTTP.Pushed,
 	}
-	f.What = w.texts(nil, c.Protocol, c.Method, c.Path, strconv.FormatBool(c.Background))
-	switch {
-	case c.PostgreSQL != nil:
-		f.Content = w.texts(nil, append([]string{c.PostgreSQL.Query}, c.PostgreSQL.Arguments...)...)
-	case c.Redis != nil:
-		f.Content = w.texts(nil, c.Redis.Args...)
-	case c.HTTP != nil:
-		f.Content = w.texts(c.HTTP.RequestBody, c.HTTP.Query)
+	what := []string{c.Protocol, c.Method, c.Path, strconv.FormatBool(c.Background)}
+	var body []byte
+	if c.HTTP != nil {
+		f.Idempotency = Hash(w, header(c, "idempotency-key"))
 	}
+	switch {
+	case f.Idempotency != 0: // the key tells it from others
+	case c.PostgreSQL != nil:
+		what = append(append(what, c.PostgreSQL.Query), c.PostgreSQL.Arguments...)
+	case c.Redis != nil:
+		what = append(what, c.Redis.Args...)
+	case c.HTTP != nil:
+		what, body = append(what, c.HTTP.Query), c.HTTP.RequestBody
+	}
+	f.Content = w.texts(body, what...)
 	if c.HTTP != nil {
 		f.Host = Hash(w, c.HTTP.Host)
-		f.Idempotency = Hash(w, header(c, "idempotency-key"))
 		f.Request = Hash(w, cmp.Or(header(c, "x-request-id"), header(c, "x-correlation-id")))
 		if c.Path != "" {
 			f.Asked = w.path(c.Method, c.Path)
@@ -95,7 +101,7 @@ func (f *Fact) Ended() int64 {
 
 // Fill gives a call what was found.
 func (f *Fact) Fill(c *traffic.Call) {
-	c.Parent, c.ParentBy, c.ParentCandidates, c.Depth = f.ParentID(), f.ParentBy, int(f.Candidates), int(f.Depth)
+	c.Parent, c.ParentBy, c.ParentCandidates, c.Depth = f.ParentID(), f.ParentBy(), int(f.Candidates), int(f.Depth)
 	c.SelfNS, c.Route, c.Retry = f.SelfNS, f.RouteText(), f.Retry
 }
 
@@ -105,6 +111,17 @@ func (f *Fact) ParentID() string {
 		return ""
 	}
 	return f.Parent.ID
+}
+
+// ParentBy says how the parent was found, as [traffic.Call.ParentBy].
+func (f *Fact) ParentBy() string {
+	switch {
+	case f.Parent == nil:
+		return ""
+	case f.ByTrace:
+		return traffic.ByTrace
+	}
+	return traffic.ByNesting
 }
 
 // RouteText is the route, empty without one.

@@ -93,6 +93,9 @@ func (w *Window) Add(c *traffic.Call) *Fact {
 	return &(*last)[len(*last)-1]
 }
 
+// Close gives back what only adding and finding need.
+func (w *Window) Close() { w.ends, w.places, w.paths, w.Refused = nil, nil, nil, nil }
+
 // Len is how many calls were added.
 func (w *Window) Len() int { return w.n }
 

@@ -100,11 +100,11 @@ func (a *attempt) failed() bool { return a.call == nil || a.call.Failed }
 
 // request is equal for calls that may be attempts of one.
 type request struct {
-	client        client
-	server        server
-	what, content uint64
-	by            string // what kind of id tells
-	id            uint64
+	client  client
+	server  server
+	content uint64
+	by      string // what kind of id tells
+	id      uint64
 }
 
 // client tells processes apart, as far as they are known.
@@ -139,10 +139,10 @@ func serverOf(f *facts.Fact) server {
 
 // key is equal for calls that may be attempts of one request.
 func (g *grouping) key(f *facts.Fact) uint64 {
-	r := request{client: clientOf(f.Src), server: serverOf(f), what: f.What, content: f.Content}
+	r := request{client: clientOf(f.Src), server: serverOf(f), content: f.Content}
 	switch {
 	case f.Idempotency != 0:
-		r.by, r.id, r.content = "idempotency", f.Idempotency, 0
+		r.by, r.id = "idempotency", f.Idempotency
 	case g.trusted(f, f.Trace):
 		r.by, r.id = "trace", f.Trace
 	case g.trusted(f, f.Request): // handed on through the services, it covers all calls of one user's request
