@@ -121,11 +121,9 @@ func sumGroup(g *columns.Group, suffix string, start, end int64) ([]ConnectionSu
 		}
 		number[name] = c.Numbers(new([]int64), g.Rows)
 	}
-	lived := make(columns.Bits, (g.Rows+63)/64)
-	for i := range g.Rows {
-		if number["end_ns"][i] >= start && (end == 0 || number["start_ns"][i] < end) {
-			lived.Set(i)
-		}
+	lived, err := livingIn(g, start, end)
+	if err != nil {
+		return nil, err
 	}
 	classes := g.Sort(lived, nil)
 	defer classes.Done()
