@@ -27,7 +27,7 @@ import (
 // replayed is an environment whose packets come from capture files.
 type replayed struct {
 	environment
-	source *replay
+	source *playback
 }
 
 func (r replayed) Name() string                                                { return "local" }
@@ -42,20 +42,20 @@ func (r replayed) Capture(context.Context, string, func(error), *slog.Logger) (c
 	return r.source, "", nil
 }
 
-// replay is a capture source that delivers what it is given.
-type replay struct {
+// playback is a capture source that delivers what it is given.
+type playback struct {
 	ifaces []traffic.Interface
 	in     chan []traffic.Packet
 	done   chan struct{}
 }
 
-func (r *replay) Name() string                    { return "file" }
-func (r *replay) Interfaces() []traffic.Interface { return r.ifaces }
-func (r *replay) Flush(context.Context) error     { return nil }
-func (r *replay) Stats() capture.Stats            { return capture.Stats{Interfaces: r.ifaces} }
-func (r *replay) Close() error                    { return nil }
+func (r *playback) Name() string                    { return "file" }
+func (r *playback) Interfaces() []traffic.Interface { return r.ifaces }
+func (r *playback) Flush(context.Context) error     { return nil }
+func (r *playback) Stats() capture.Stats            { return capture.Stats{Interfaces: r.ifaces} }
+func (r *playback) Close() error                    { return nil }
 
-func (r *replay) Run(ctx context.Context, emit func(*traffic.Packet)) error {
+func (r *playback) Run(ctx context.Context, emit func(*traffic.Packet)) error {
 	for {
 		select {
 		case packets := <-r.in:
@@ -70,7 +70,7 @@ func (r *replay) Run(ctx context.Context, emit func(*traffic.Packet)) error {
 }
 
 // send delivers packets that passed one after the other from a time on, and returns when they are recorded.
-func (r *replay) send(packets []traffic.Packet, at time.Time) {
+func (r *playback) send(packets []traffic.Packet, at time.Time) {
 	shifted := make([]traffic.Packet, len(packets))
 	for i, p := range packets {
 		p.Time = at.UnixNano() + int64(i)*1000 // all of them before now
@@ -104,7 +104,7 @@ func loaded(t testing.TB, name string) (packets []traffic.Packet, ifaces []traff
 }
 
 // listening is a session that captures what the returned source is given.
-func listening(t testing.TB, ifaces []traffic.Interface) (*Session, *replay) {
+func listening(t testing.TB, ifaces []traffic.Interface) (*Session, *playback) {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "devloop.yaml"), []byte("version: 1\nservices:\n  a:\n    command: \"true\"\n"), 0o600); err != nil {
@@ -114,7 +114,7 @@ func listening(t testing.TB, ifaces []traffic.Interface) (*Session, *replay) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src := &replay{ifaces: ifaces, in: make(chan []traffic.Packet), done: make(chan struct{})}
+	src := &playback{ifaces: ifaces, in: make(chan []traffic.Packet), done: make(chan struct{})}
 	env := replayed{source: src}
 	w, err := newWire(t.Context(), env, s.store, 64<<20, s.options, s.log)
 	if err != nil {

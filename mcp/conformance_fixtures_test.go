@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 The conformance suite asks for what older revisions of the protocol have.
+
 package mcp
 
 import (
