@@ -25,7 +25,7 @@ func TestBaselineFile(t *testing.T) {
 		"cut":      {string(text[:len(text)/2]), "cut off"},
 		"conflict": {"<<<<<<< HEAD\n" + string(text), "merge conflict"},
 		"later":    {strings.Replace(string(text), "version: 1", "version: 99", 1), "version"},
-		"empty":    {"", "cut off"},
+		"empty":    {"", "no version"},
 	} {
 		file := filepath.Join(t.TempDir(), name+".yaml")
 		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {

@@ -439,10 +439,14 @@ func TestBadQuestionsOverREST(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if status != http.StatusBadRequest || !strings.Contains(string(b), strings.ReplaceAll(tt.says, `"`, `\"`)) {
+		want := http.StatusBadRequest
+		if tt.says == "nosuch" || tt.says == "othernode" {
+			want = http.StatusNotFound
+		}
+		if status != want || !strings.Contains(string(b), strings.ReplaceAll(tt.says, `"`, `\"`)) {
 			t.Errorf("%s %s?%s: %d %s, want %q", tt.verb, tt.route, tt.values.Encode(), status, b, tt.says)
 		}
-		if strings.HasPrefix(tt.route, "/delayed") != strings.Contains(string(b), `"code":"invalid_argument"`) {
+		if strings.HasPrefix(tt.route, "/delayed") != strings.Contains(string(b), `"message":`) {
 			t.Errorf("%s: %s", tt.route, b)
 		}
 	}

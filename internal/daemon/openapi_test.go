@@ -60,7 +60,7 @@ func document(t *testing.T) *openapi3.T {
 func TestEveryMethodHasARoute(t *testing.T) {
 	loop := map[string]bool{}
 	for _, name := range []string{
-		"run", "wait", "window_open", "window_close", "verdict", "judge", "evidence", "query", "get", "trace", "expression", "doctor", "follow", "events", "down", "listen", "dashboard",
+		"run", "wait", "window_open", "window_close", "verdict", "judge", "evidence", "query", "get", "trace", "expression", "doctor", "follow", "events", "down", "listen", "dashboard", "bundle",
 	} {
 		loop[name] = true
 	}
