@@ -200,6 +200,47 @@ func TestColumnsTellWhatRowsTell(t *testing.T) {
 	}
 }
 
+// Of many calls that are much alike whole pages hold one value, which need not be the first of its dictionary.
+func TestColumnsOfManyCalls(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	r := rand.New(rand.NewPCG(1, 2))
+	begin := int64(1_700_000_000e9)
+	end := func(i int) traffic.Endpoint {
+		return traffic.Endpoint{IP: netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), Port: 8080, Workload: traffic.Workload{Namespace: "shop", Kind: "service", Service: fmt.Sprintf("service-%02d", i)}}
+	}
+	calls := make([]*traffic.Call, 40_000) // more than a row group
+	for i := range calls {
+		c := &traffic.Call{ID: fmt.Sprintf("n/%d/%d", i/10, i%10), Protocol: traffic.ProtoHTTP, ConnID: uint64(i/10 + 1), Index: i % 10, State: traffic.StateComplete, Point: "client", Src: end(r.IntN(20)),
+			Dst: end(20 + r.IntN(20)), Start: begin + int64(i)*1e6, Method: "GET", Path: fmt.Sprintf("/thing/%d", r.IntN(40)), Status: 200, HTTP: &traffic.HTTP{Version: "1.1", Host: "shop"}}
+		if r.IntN(50) == 0 {
+			c.Status = 503
+		}
+		if i%1000 == 999 {
+			c.Path, c.Dst.Service = "/rare", "rare"
+		}
+		c.RequestEnd = c.Start + 1000
+		c.ResponseStart = c.RequestEnd + int64(r.IntN(50_000_000))
+		c.End = c.ResponseStart + 1000
+		calls[i] = c
+	}
+	rows := inMemory(calls, []*traffic.Connection{})
+	file := onDisk(t, rows)
+	for _, kfl := range []string{"", `path == "/rare"`, "status_code == 503"} {
+		for _, scope := range []Scope{{}, {Start: begin/1e6 + 35_000, End: begin/1e6 + 39_000}} {
+			s := Selection{Scope: scope, KFL: kfl}
+			for _, by := range groupNames {
+				question(t, rows, file, "stats by "+by+" of "+kfl, func(db *Database) (*StatsAnswer, error) {
+					return GetAPIStats(ctx, db, StatsRequest{Selection: s, GroupBy: by, BucketMS: 10_000, Limit: 50})
+				}, cmpopts.IgnoreFields(Reading{}, "Why"))
+			}
+			question(t, rows, file, "map of "+kfl, func(db *Database) (*ServiceMap, error) {
+				return GetServiceMap(ctx, db, MapRequest{Selection: s})
+			}, cmpopts.IgnoreFields(Reading{}, "Why"), cmpopts.IgnoreFields(MapNode{}, "Kind"))
+		}
+	}
+}
+
 // Analyses of files read only the columns that they need: the answers are those of whole rows.
 func TestAnalysesOfColumns(t *testing.T) {
 	t.Parallel()

@@ -203,6 +203,9 @@ func (c *Classes) values(g *Group, name string, sel Bits) (*Column, int, error) 
 		if n := len(column.dict); !c.alike() {
 			return column, n, nil
 		}
+		for k := range c.pieces {
+			c.pieces[k].code = 0
+		}
 		return column, 1, nil
 	}
 	c.memory.codes = grow(c.memory.codes, g.Rows)

@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"github.com/devloop-io/devloop/filter"
 )
@@ -231,7 +233,8 @@ func (f *File) InTurn(ctx context.Context, groups []int, do func(g *Group) (more
 	return nil
 }
 
-// inParallel calls do with 0 to n-1, on all processors, until one fails or wants no more.
+// inParallel calls do with 0 to n-1, on all processors, until one fails or wants no more. What panics there panics here: whoever asked is
+// told, and not the whole program ended.
 func inParallel(ctx context.Context, n int, do func(worker, i int) (bool, error)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -239,8 +242,16 @@ func inParallel(ctx context.Context, n int, do func(worker, i int) (bool, error)
 	enough := make(chan struct{})
 	var once sync.Once
 	var workers sync.WaitGroup
+	var bug atomic.Pointer[string]
 	for worker := range min(n, Workers()) {
 		workers.Go(func() {
+			defer func() {
+				if p := recover(); p != nil {
+					text := fmt.Sprintf("%v\n%s", p, debug.Stack())
+					bug.Store(&text)
+					cancel(nil)
+				}
+			}()
 			for i := range next {
 				more, err := do(worker, i)
 				if err != nil {
@@ -266,9 +277,14 @@ loop:
 		case next <- i:
 		case <-enough:
 			break loop
+		case <-ctx.Done():
+			break loop
 		}
 	}
 	close(next)
 	workers.Wait()
+	if b := bug.Load(); b != nil {
+		panic(*b)
+	}
 	return context.Cause(ctx)
 }
