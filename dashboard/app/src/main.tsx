@@ -83,7 +83,9 @@ function Page() {
       if (view) go(view.id);
       else if (e.key === "/") {
         e.preventDefault();
-        if (!["calls", "call"].includes(place.value.view)) go("calls");
+        const filter = document.getElementById("kfl");
+        if (filter) return filter.focus(); // at once: what is typed next is for it
+        go("calls");
         requestAnimationFrame(() => document.getElementById("kfl")?.focus());
       } else if (e.key === "?") help.current?.showModal();
     };
