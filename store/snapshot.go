@@ -217,6 +217,9 @@ var ErrInUse = errors.New("it is in use")
 // Delete removes a snapshot that nobody has open.
 func (s *Store) Delete(id string) error {
 	if err := s.remove(id); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("there is none: %w", fs.ErrNotExist)
+		}
 		return fmt.Errorf("delete snapshot %s: %w", id, err)
 	}
 	return nil

@@ -27,5 +27,5 @@ func TestSnapshotsMakeRoom(t *testing.T) {
 	}
 	w.says(0, nil, "snapshot", "verify", last)
 	w.says(0, nil, "snapshot", "delete", last)
-	w.says(2, []string{fmt.Sprintf("delete snapshot %s", last), "hint: devloop snapshot list"}, "snapshot", "delete", last)
+	w.says(2, []string{fmt.Sprintf("delete snapshot %s", last), "devloop snapshot list"}, "snapshot", "delete", last)
 }
