@@ -90,7 +90,7 @@ truth: ## our dissection against tshark's, on the captures of DEVLOOP_PCAPS and 
 extension: agent ## extension/dist/devloop.vsix: VS Code and Cursor, with the program in it
 	@cmp -s extension/package-lock.json extension/node_modules/installed || { \
 		npm --prefix extension ci --ignore-scripts --no-audit --no-fund --loglevel error && cp extension/package-lock.json extension/node_modules/installed; }
-	go build -trimpath -ldflags '-s -w' -tags embedagent,$(TAGS) -o extension/bin/ ./cmd/devloop
+	go build -ldflags '-s -w' -tags embedagent,$(TAGS) -o extension/bin/ ./cmd/devloop
 	os=$$(go env GOOS | sed s/windows/win32/); arch=$$(go env GOARCH | sed s/amd64/x64/); npm --prefix extension run --silent package -- --target $$os-$$arch
 
 clean: ## remove what build made
