@@ -132,11 +132,14 @@ func aggregates() []aggregate {
 		aggregate{name: "count_by", signature: "count_by(x, key)", section: sectionNumbers, unit: "rows per group",
 			doc:     "Counts rows for every pair of x and key; key may be left out. It is not a number yet: max, min, mean, sum, stddev, percentiles and .size() are.",
 			example: `max(count_by(postgresql_fingerprint, parent)) <= 3`, required: 1, params: []parameter{anything, anything}, result: always(groupsInt), evaluate: countBy},
+		aggregate{name: "concurrency", signature: "concurrency()", section: sectionNumbers, unit: "rows",
+			doc:     "The largest number of rows that were under way at the same time. A fact of the window.",
+			example: `concurrency() <= 10`, result: always(estimateInt), evaluate: atOnce},
+		aggregate{name: "top", signature: "top(x, n)", section: sectionNumbers,
+			doc:     "The set of the n values of x that most rows have; of values that as many have, the first by name.",
+			example: `top(path, 3).contains("/cart")`, required: 2, params: []parameter{anything, whole}, result: always(namesType), evaluate: top},
 	)
-	course := courseAggregates()
-	all = append(all, course[:2]...)
 	all = append(all, orderAggregates()...)
-	all = append(all, course[2:]...)
 	all = append(all, graphAggregates()...)
 	all = append(all, pathAggregates()...)
 	all = append(all, contractAggregates()...)

@@ -5,24 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"cel.dev/cel-go/cel"
 )
-
-// courseAggregates speak of how a value goes over time, and of what is seen most.
-func courseAggregates() []aggregate {
-	return []aggregate{
-		{name: "concurrency", signature: "concurrency()", section: sectionNumbers, unit: "rows",
-			doc:     "The largest number of rows that were under way at the same time. A fact of the window.",
-			example: `concurrency() <= 10`, result: always(estimateInt), evaluate: atOnce},
-		{name: "top", signature: "top(x, n)", section: sectionNumbers,
-			doc:     "The set of the n values of x that most rows have; of values that as many have, the first by name.",
-			example: `top(path, 3).contains("/cart")`, required: 2, params: []parameter{anything, whole}, result: always(namesType), evaluate: top},
-		{name: "stable", signature: "stable(x, duration)", section: sectionOrder,
-			doc:     "x does not flap: once it has changed from one row to the next, in the order in which they begin, it keeps its value for at least the duration.",
-			example: `stable(dst.build, duration("10s"))`, required: 2, params: []parameter{anything, span}, result: always(cel.BoolType), evaluate: stable},
-	}
-}
 
 // atOnce walks over beginnings and ends. A row without an end lasts.
 func atOnce(s *selection, t *term) (result, error) {

@@ -28,7 +28,7 @@ func (c *check) judge(w *world) []traffic.CheckResult {
 	results := c.evaluate(w, blank)
 	for i := range results {
 		c.soften(&results[i])
-		c.release(&results[i], w.input.WindowEnd)
+		c.release(&results[i], w.now)
 	}
 	return results
 }

@@ -27,6 +27,9 @@ func orderAggregates() []aggregate {
 			doc:     "After a row that matches E ends, no row that matches P begins within the duration. Inconclusive when no row matches E.",
 			example: `never_after(path == "/logout", path == "/account", duration("10s"))`, required: 3,
 			params: []parameter{predicate, predicate, span}, result: always(cel.BoolType), evaluate: neverAfter},
+		{name: "stable", signature: "stable(x, duration)", section: sectionOrder,
+			doc:     "x does not flap: once it has changed from one row to the next, in the order in which they begin, it keeps its value for at least the duration.",
+			example: `stable(dst.build, duration("10s"))`, required: 2, params: []parameter{anything, span}, result: always(cel.BoolType), evaluate: stable},
 	}
 }
 

@@ -34,6 +34,9 @@ func pathAggregates() []aggregate {
 	}
 }
 
+// causeUnsure is why an answer about causes is open, and what would decide it.
+const causeUnsure = "which call caused which is not known for certain: with trace context (traceparent) it would be"
+
 // fanOut counts destinations as callsPer counts calls.
 func fanOut(s *selection, t *term) (result, error) {
 	parents, _, open, _, err := s.split(t.args[0].row)
@@ -120,7 +123,7 @@ func leadsTo(s *selection, t *term) (result, error) {
 	r := result{n: len(s.rows), hits: certain, open: merge(fromOpen, toOpen), shown: fmt.Sprintf("%d of %d", len(certain), len(to))}
 	r.value = threeValued(len(certain) > 0, !possible)
 	if len(certain) == 0 && possible {
-		r.note = "which call caused which is not known for certain: with trace context (traceparent) it would be"
+		r.note = causeUnsure
 	}
 	return r, nil
 }
@@ -216,7 +219,7 @@ func deadlinesKept(s *selection, t *term) (result, error) {
 	case r.n == 0:
 		r.note = "no call with a deadline was caused by one with a deadline"
 	case len(r.hits) == 0 && len(r.open) > 0:
-		r.note = "which call caused which is not known for certain: with trace context (traceparent) it would be"
+		r.note = causeUnsure
 	}
 	return r, nil
 }

@@ -48,7 +48,7 @@ func (l *loader) quarantine(c *check, nodes map[string]*yaml.Node) {
 
 // release says whether a result gates while its check is in quarantine. The window's own time counts, so that the same bytes give
 // the same verdict. What could not be evaluated is no flake: an error gates in any case.
-func (c *check) release(r *traffic.CheckResult, windowEnd int64) {
+func (c *check) release(r *traffic.CheckResult, now time.Time) {
 	q := c.spec.Quarantine
 	if q == nil {
 		return
@@ -58,7 +58,7 @@ func (c *check) release(r *traffic.CheckResult, windowEnd int64) {
 	default:
 		return
 	}
-	if !time.Unix(0, windowEnd).UTC().Before(c.ends) {
+	if !now.Before(c.ends) {
 		r.Reason += fmt.Sprintf("; its quarantine ended on %s, so it gates again: ask %s", q.Until, q.Owner)
 		return
 	}

@@ -53,6 +53,7 @@ func Make(calls []*traffic.Call, o Options) (Plan, []Skipped) {
 	slices.SortStableFunc(calls, func(a, b *traffic.Call) int { return cmp.Compare(a.Start, b.Start) })
 	var p Plan
 	var skipped []Skipped
+	var began int64 // when the first request that is sent was
 	skip := func(c *traffic.Call, why string) {
 		i := slices.IndexFunc(skipped, func(s Skipped) bool { return s.Why == why })
 		if i < 0 {
@@ -70,15 +71,11 @@ func Make(calls []*traffic.Call, o Options) (Plan, []Skipped) {
 			skip(c, why)
 			continue
 		}
-		if len(p.Requests) > 0 {
-			r.At = c.Start - p.Requests[0].At
-		} else {
-			r.At = c.Start // until all are there
+		if len(p.Requests) == 0 {
+			began = c.Start
 		}
+		r.At = c.Start - began
 		p.Requests = append(p.Requests, r)
-	}
-	if len(p.Requests) > 0 {
-		p.Requests[0].At = 0
 	}
 	return p, skipped
 }
