@@ -190,9 +190,15 @@ func TestKindKilled(t *testing.T) {
 	}))
 	w.costs("the agent's pod was deleted", w.during(func(ctx context.Context) {
 		pod, now := w.agent(ctx), int64(0)
+		running := "DEVLOOP_AGENT_POD_UID=" + string(pod.UID)
+		if process(running) == 0 {
+			t.Error("the agent's process is not found")
+		}
 		if err := w.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
 			t.Error(err)
 		}
+		// The pod is gone from the API before its process is: what that one still captures is not lost.
+		eventually(t, "the agent's process is gone", func() bool { return process(running) == 0 })
 		eventually(t, "another agent runs", func() bool {
 			p := w.agent(ctx)
 			return p != nil && p.UID != pod.UID
