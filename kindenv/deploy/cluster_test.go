@@ -270,9 +270,22 @@ func TestApply(t *testing.T) {
 func TestLeftoversAreNamed(t *testing.T) {
 	b := newBench(t)
 	b.apply(b.plan("", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held, finalizers: [example.com/held]}\n"))
-	ctx, cancel := context.WithTimeout(b.ctx, time.Second)
-	defer cancel()
-	_, err := b.deployer.Remove(ctx, b.workspace)
+	ctx, giveUp := context.WithCancel(b.ctx)
+	defer giveUp()
+	failed := make(chan error, 1)
+	go func() {
+		_, err := b.deployer.Remove(ctx, b.workspace)
+		failed <- err
+	}()
+	for { // until the object is asked to go; b.ctx bounds it
+		held, err := b.client.CoreV1().ConfigMaps(b.namespace).Get(b.ctx, "held", metav1.GetOptions{})
+		must(t, err)
+		if held.DeletionTimestamp != nil {
+			break
+		}
+	}
+	giveUp()
+	err := <-failed
 	if err == nil || !strings.Contains(err.Error(), "configmap/held (finalizers: example.com/held) did not go") {
 		t.Errorf("Remove: %v", err)
 	}

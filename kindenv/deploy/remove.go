@@ -88,11 +88,16 @@ func (d *Deployer) Remove(ctx context.Context, workspace string) ([]string, erro
 	}
 	var removed []string
 	failed := map[string]error{} // by kind/name
+	var left []*found
 	for {
-		left, err := d.labelled(ctx, kinds, "", LabelWorkspace+"="+workspace)
-		if err != nil {
+		now, err := d.labelled(ctx, kinds, "", LabelWorkspace+"="+workspace)
+		switch {
+		case err != nil && ctx.Err() != nil && len(left) > 0: // the time ran out while it asked: what it saw last is the answer
+			return removed, leftovers(left, context.Cause(ctx))
+		case err != nil:
 			return removed, err
 		}
+		left = now
 		waiting := 0
 		for _, f := range left {
 			if failed[f.ref()] != nil {
