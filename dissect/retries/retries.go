@@ -42,13 +42,11 @@ func Failed(c *traffic.Call) bool { return facts.Failed(c) }
 
 // Find fills Retry of facts, as [Group] says.
 func Find(w *facts.Window) {
-	g := grouping{w: w, ids: map[uint64]uint8{}}
+	g := grouping{w: w, traces: map[uint64]uint8{}}
 	for f := range w.All() {
 		f.Retry = nil
-		for _, id := range []uint64{f.Trace, f.Request} {
-			if id != 0 && g.ids[id] < 2 {
-				g.ids[id]++
-			}
+		if f.Trace != 0 && g.traces[f.Trace] < 2 {
+			g.traces[f.Trace]++
 		}
 	}
 	attempts := make([]attempt, 0, w.Len())
@@ -85,8 +83,8 @@ func compare(a, b attempt) int {
 }
 
 type grouping struct {
-	w   *facts.Window
-	ids map[uint64]uint8 // how many calls carry a trace or request id; 2 are many
+	w      *facts.Window
+	traces map[uint64]uint8 // how many calls are of a trace; 2 are many
 }
 
 // attempt is a call, or a refused connection that was to carry one.
@@ -137,24 +135,27 @@ func serverOf(f *facts.Fact) server {
 	return server{home: f.Dst.Home(), port: f.Port}
 }
 
-// key is equal for calls that may be attempts of one request.
+// key is equal for calls that may be attempts of one request. A request id names one request and is the same on its attempts:
+// services hand on the one that they were given, and Envoy makes one for each request that comes in without and keeps it when it
+// tries again. Calls with different ids are different requests, however alike they look, unless a trace says that they belong
+// together: then the id was made anew for each attempt.
 func (g *grouping) key(f *facts.Fact) uint64 {
 	r := request{client: clientOf(f.Src), server: serverOf(f), content: f.Content}
 	switch {
 	case f.Idempotency != 0:
 		r.by, r.id = "idempotency", f.Idempotency
-	case g.trusted(f, f.Trace):
+	case g.traced(f):
 		r.by, r.id = "trace", f.Trace
-	case g.trusted(f, f.Request): // handed on through the services, it covers all calls of one user's request
+	case f.Request != 0:
 		r.by, r.id = "id", f.Request
 	}
 	return facts.Hash(g.w, r)
 }
 
-// trusted reports whether an id tells one request from another. One that stands on a single call may be made anew for
-// each attempt, unless the exercise, which makes one for each request, sent it.
-func (g *grouping) trusted(f *facts.Fact, id uint64) bool {
-	return id != 0 && (g.ids[id] > 1 || f.Src.Exercise)
+// traced reports whether a call's trace tells its request from another. One of a single call may be made anew for each attempt,
+// unless the exercise, which makes one for each request, sent it.
+func (g *grouping) traced(f *facts.Fact) bool {
+	return f.Trace != 0 && (g.traces[f.Trace] > 1 || f.Src.Exercise)
 }
 
 // edge is from a client to what it reached.
