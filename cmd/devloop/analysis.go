@@ -19,7 +19,7 @@ import (
 type asking[Request, Answer any] struct {
 	method control.Method[Request, Answer]
 	show   func(w io.Writer, a *Answer)   // for people
-	rows   func(a *Answer) []any          // for -o jsonl
+	rows   func(a *Answer) []any          // for -o jsonl; nil for answers that are one line
 	told   func(a *Answer) *query.Reading // how it was read; nil for answers without
 	args   func(q *Request, args []string) error
 	more   func(a *Answer) page // what of a list is there; nil for answers that are whole
@@ -48,10 +48,10 @@ func (x asking[Request, Answer]) run(r *root, cmd *cobra.Command, q *Request, ar
 	if x.more != nil {
 		r.tellMore(x.more(a))
 	}
-	switch r.output {
-	case "json":
+	switch {
+	case r.output == "json", r.output == "jsonl" && x.rows == nil:
 		return r.json(a)
-	case "jsonl":
+	case r.output == "jsonl":
 		for _, row := range x.rows(a) {
 			if err := r.json(row); err != nil {
 				return err

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -105,34 +104,16 @@ func baselineList(r *root) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "The baselines of this workspace", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := r.bounded(cmd.Context())
-			defer cancel()
-			c, _, err := r.connect(ctx)
-			if err != nil {
-				return err
-			}
-			a, err := control.BaselineList.Ask(ctx, c, struct{}{}, nil)
-			if err != nil || !r.text() {
-				return either(err, func() error { return r.json(a) })
-			}
-			return printBaselines(r.out, a)
+			return asking[struct{}, control.BaselinesAnswer]{method: control.BaselineList, show: printBaselines}.run(r, cmd, &struct{}{}, nil)
 		},
 	}
 }
 
-func either(err error, then func() error) error {
-	if err != nil {
-		return err
-	}
-	return then()
-}
-
-func printBaselines(w io.Writer, a *control.BaselinesAnswer) error {
+func printBaselines(t io.Writer, a *control.BaselinesAnswer) {
 	if len(a.Baselines) == 0 {
-		fmt.Fprintln(w, "no baseline is recorded yet: devloop baseline record")
-		return nil
+		fmt.Fprintln(t, "no baseline is recorded yet: devloop baseline record")
+		return
 	}
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "NAME\tRECORDED\tCOMMIT\tRUNS\tENDPOINTS\tEDGES\tNOTE")
 	for _, b := range a.Baselines {
 		note := b.Problem
@@ -141,7 +122,6 @@ func printBaselines(w io.Writer, a *control.BaselinesAnswer) error {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n", b.Name, harmless(b.Recorded), harmless(b.Commit), b.Runs, b.Endpoints, b.Edges, harmless(note))
 	}
-	return t.Flush()
 }
 
 // baseline asks the daemon and tells what it says.

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,23 +33,14 @@ func faultSet(r *root) *cobra.Command {
 truncate (the connection ends within an answer), drop (packets are lost both ways).`,
 		Example: "  devloop fault set --from checkout --to payment --kind latency --delay 300ms\n  devloop fault set --from checkout --to payment:8080 --kind status --status 503 --rate 0.1 --for 2m",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := r.bounded(cmd.Context())
-			defer cancel()
 			q.Seconds, q.DelayMS = lasts.Seconds(), float64(delay)/float64(time.Millisecond)
 			if q.Rate == 0 || q.Seconds == 0 || q.DelayMS == 0 || q.Status == 0 { // in a request that is the default
 				return control.Usagef("devloop fault set --help", "--rate, --for, --delay and --status are more than 0")
 			}
-			c, _, err := r.connect(ctx)
-			if err != nil {
-				return err
-			}
-			a, err := control.FaultSet.Ask(ctx, c, q, nil)
-			if err != nil || !r.text() {
-				return either(err, func() error { return r.json(a) })
-			}
-			fmt.Fprintf(r.out, "%s: %s on %s → %s:%d until %s\nnext: devloop run; devloop fault clear %s\n", a.ID, a.What, a.From, a.To, a.Port,
-				time.Unix(0, a.UntilNS).Format(time.TimeOnly), a.ID)
-			return nil
+			return asking[control.FaultRequest, control.Fault]{method: control.FaultSet, show: func(w io.Writer, a *control.Fault) {
+				fmt.Fprintf(w, "%s: %s on %s → %s:%d until %s\nnext: devloop run; devloop fault clear %s\n", a.ID, a.What, a.From, a.To, a.Port,
+					time.Unix(0, a.UntilNS).Format(time.TimeOnly), a.ID)
+			}}.run(r, cmd, &q, nil)
 		},
 	}
 	f := c.Flags()
@@ -69,17 +59,7 @@ func faultList(r *root) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "The faults that are there, and those that ended lately", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := r.bounded(cmd.Context())
-			defer cancel()
-			c, _, err := r.connect(ctx)
-			if err != nil {
-				return err
-			}
-			a, err := control.FaultList.Ask(ctx, c, struct{}{}, nil)
-			if err != nil || !r.text() {
-				return either(err, func() error { return r.json(a) })
-			}
-			return printFaults(r.out, a.Faults)
+			return asking[struct{}, control.FaultsAnswer]{method: control.FaultList, show: printFaults}.run(r, cmd, &struct{}{}, nil)
 		},
 	}
 }
@@ -89,37 +69,27 @@ func faultClear(r *root) *cobra.Command {
 	c := &cobra.Command{
 		Use: "clear [ID]", Short: "End a fault, or all, and verify it", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := r.bounded(cmd.Context())
-			defer cancel()
 			if len(args) > 0 {
 				q.ID = args[0]
 			}
-			c, _, err := r.connect(ctx)
-			if err != nil {
-				return err
-			}
-			a, err := control.FaultClear.Ask(ctx, c, q, nil)
-			if err != nil || !r.text() {
-				return either(err, func() error { return r.json(a) })
-			}
-			for _, f := range a.Faults {
-				fmt.Fprintf(r.out, "%s (%s on %s → %s:%d) is cleared\n", f.ID, f.What, f.From, f.To, f.Port)
-			}
-			return nil
+			return asking[control.FaultClearRequest, control.FaultsAnswer]{method: control.FaultClear, show: func(w io.Writer, a *control.FaultsAnswer) {
+				for _, f := range a.Faults {
+					fmt.Fprintf(w, "%s (%s on %s → %s:%d) is cleared\n", f.ID, f.What, f.From, f.To, f.Port)
+				}
+			}}.run(r, cmd, &q, nil)
 		},
 	}
 	c.Flags().BoolVar(&q.All, "all", false, "all faults")
 	return c
 }
 
-func printFaults(w io.Writer, list []control.Fault) error {
-	if len(list) == 0 {
-		fmt.Fprintln(w, "no faults: devloop fault set")
-		return nil
+func printFaults(t io.Writer, a *control.FaultsAnswer) {
+	if len(a.Faults) == 0 {
+		fmt.Fprintln(t, "no faults: devloop fault set")
+		return
 	}
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "ID\tFROM\tTO\tWHAT\tENDS\tMET\tNOTE")
-	for _, f := range list {
+	for _, f := range a.Faults {
 		ends, met := time.Unix(0, f.UntilNS).Format(time.TimeOnly), "-"
 		if f.EndedNS != 0 {
 			ends = "ended " + time.Unix(0, f.EndedNS).Format(time.TimeOnly)
@@ -129,5 +99,4 @@ func printFaults(w io.Writer, list []control.Fault) error {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s:%d\t%s\t%s\t%s\t%s\n", f.ID, f.From, f.To, f.Port, f.What, ends, met, f.Note)
 	}
-	return t.Flush()
 }

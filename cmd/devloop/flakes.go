@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"text/tabwriter"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -17,38 +17,27 @@ func flakesVerb(r *root) *cobra.Command {
 before, and how often the verdict was another one all the same. From 0.2 flips a chance, over 4 chances, a check is called flaky;
 quarantine: {owner, reason, until} in its file keeps it from gating until a day that somebody answers for.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := r.bounded(cmd.Context())
-			defer cancel()
-			c, _, err := r.connect(ctx)
-			if err != nil {
-				return err
-			}
-			a, err := control.Flakes.Ask(ctx, c, struct{}{}, nil)
-			if err != nil || !r.text() {
-				return either(err, func() error { return r.json(a) })
-			}
-			if len(a.Checks) == 0 {
-				fmt.Fprintln(r.out, "nothing has been judged yet: devloop run")
-				return nil
-			}
-			t := tabwriter.NewWriter(r.out, 0, 8, 2, ' ', 0)
-			fmt.Fprintln(t, "CHECK\tRUNS\tSAME CODE\tFLIPS\tSCORE\tLAST FLIP")
-			for _, f := range a.Checks {
-				name := f.Check
-				if f.Group != "" {
-					name += " [" + f.Group + "]"
-				}
-				fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%.2f\t%s\n", harmless(name), f.Runs, f.Chances, f.Flips, f.Score, f.Flipped)
-			}
-			if err := t.Flush(); err != nil {
-				return err
-			}
-			for _, f := range a.Checks {
-				if f.Flaky {
-					fmt.Fprintf(r.out, "flaky: %s; %s\n", harmless(f.Check), harmless(f.Next))
-				}
-			}
-			return nil
+			return asking[struct{}, control.FlakesAnswer]{method: control.Flakes, show: printFlakes}.run(r, cmd, &struct{}{}, nil)
 		},
+	}
+}
+
+func printFlakes(w io.Writer, a *control.FlakesAnswer) {
+	if len(a.Checks) == 0 {
+		fmt.Fprintln(w, "nothing has been judged yet: devloop run")
+		return
+	}
+	fmt.Fprintln(w, "CHECK\tRUNS\tSAME CODE\tFLIPS\tSCORE\tLAST FLIP")
+	for _, f := range a.Checks {
+		name := f.Check
+		if f.Group != "" {
+			name += " [" + f.Group + "]"
+		}
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%.2f\t%s\n", harmless(name), f.Runs, f.Chances, f.Flips, f.Score, f.Flipped)
+	}
+	for _, f := range a.Checks {
+		if f.Flaky {
+			fmt.Fprintf(w, "flaky: %s; %s\n", harmless(f.Check), harmless(f.Next))
+		}
 	}
 }

@@ -60,7 +60,7 @@ func (r *root) printIteration(it *traffic.Iteration) {
 		fmt.Fprintln(w)
 		r.printChecks(it)
 	}
-	r.printWireDiff(it.WireDiff)
+	printWireDiff(r.out, it.WireDiff)
 	printFailure(w, it)
 	for _, warning := range it.Warnings {
 		fmt.Fprintln(w, "warning:", warning)

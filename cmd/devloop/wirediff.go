@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -18,21 +19,10 @@ func wireDiffVerb(r *root) *cobra.Command {
 that passed, or than --since. It needs no baseline and judges nothing: one run tells what changed, not whether that is worse.`,
 		Example: "  devloop wire-diff\n  devloop wire-diff i12 --since i8",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cancel := r.bounded(cmd.Context())
-			defer cancel()
 			if len(args) > 0 {
 				q.Iteration = args[0]
 			}
-			c, _, err := r.connect(ctx)
-			if err != nil {
-				return err
-			}
-			d, err := control.WireDiff.Ask(ctx, c, q, nil)
-			if err != nil || !r.text() {
-				return either(err, func() error { return r.json(d) })
-			}
-			r.printWireDiff(d)
-			return nil
+			return asking[control.WireDiffRequest, traffic.WireDiff]{method: control.WireDiff, show: printWireDiff}.run(r, cmd, &q, nil)
 		},
 	}
 	c.Flags().StringVar(&q.Since, "since", "", "another iteration to compare with")
@@ -41,11 +31,10 @@ that passed, or than --since. It needs no baseline and judges nothing: one run t
 }
 
 // printWireDiff writes what a revision does otherwise on the wire than the last one that passed.
-func (r *root) printWireDiff(d *traffic.WireDiff) {
+func printWireDiff(w io.Writer, d *traffic.WireDiff) {
 	if d == nil {
 		return
 	}
-	w := r.out
 	if d.Total == 0 {
 		fmt.Fprintf(w, "\nwire: as in %s (%s)\n", d.Since, d.Revision)
 		return
