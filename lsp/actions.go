@@ -39,7 +39,7 @@ func (s *server) actions(d *document, p CodeActionParams) []CodeAction {
 				Command: &Command{Title: "Accept the difference into the baseline", Command: commandAccept}})
 		}
 	}
-	if s.live.daemon() != nil && (kindOf(d.path) == checkFile || kindOf(d.path) == sourceFile && len(d.registered()) > 0) {
+	if s.live.daemon() != nil && (d.kind() == checkFile || d.kind() == sourceFile && len(d.registered()) > 0) {
 		list = append(list, CodeAction{Title: "Suggest checks from what was seen", Kind: "source", Command: &Command{Title: "Suggest checks", Command: commandSuggest}})
 	}
 	return list

@@ -14,7 +14,7 @@ import (
 // complete is what could stand at a place of a document.
 func (s *server) complete(d *document, at Position) CompletionList {
 	list := CompletionList{Items: []CompletionItem{}}
-	switch kindOf(d.path) {
+	switch d.kind() {
 	case checkFile:
 		list.Items = append(list.Items, s.completeCheck(d, at)...)
 	case configFile:

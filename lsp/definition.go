@@ -13,7 +13,7 @@ import (
 func (s *server) definition(d *document, at Position) []Location {
 	line := d.line(at.Line)
 	column := d.byteColumn(line, at.Character)
-	switch kindOf(d.path) {
+	switch d.kind() {
 	case checkFile:
 		p := outlineOf(d).find(d, at)
 		if p.value == nil {

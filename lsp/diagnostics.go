@@ -15,6 +15,9 @@ import (
 
 const source = "devloop"
 
+// maxMistakes bounds how many mistakes of a file are shown; the last says how many more there are.
+const maxMistakes = 200
+
 // tooLarge is what is said of a document beyond maxDocument.
 var (
 	tooLarge    = fmt.Sprintf("the file is larger than %d MiB and is not read", maxDocument>>20)
@@ -43,13 +46,21 @@ func kindOf(path string) kind {
 	return other
 }
 
+// kind is what a document is to us. One that is too large is nothing, so that all that asks for it comes to an end soon.
+func (d *document) kind() kind {
+	if len(d.text) > maxDocument {
+		return other
+	}
+	return kindOf(d.path)
+}
+
 // diagnose is everything that is wrong with a document, as its text stands and by the newest verdict.
 func (s *server) diagnose(d *document) []Diagnostic {
 	all := []Diagnostic{}
 	if len(d.text) > maxDocument {
 		return append(all, Diagnostic{Severity: SeverityWarning, Source: source, Message: tooLarge})
 	}
-	switch kindOf(d.path) {
+	switch d.kind() {
 	case checkFile:
 		_, err := s.parser.Parse(s.relative(d.path), []byte(d.text))
 		all = append(all, d.mistakes(err)...)
@@ -77,7 +88,10 @@ func (d *document) mistakes(err error) []Diagnostic {
 		several = config.Errors{one}
 	}
 	var all []Diagnostic
-	for _, e := range several {
+	for i, e := range several {
+		if i == maxMistakes {
+			return append(all, Diagnostic{Range: all[i-1].Range, Severity: SeverityError, Source: source, Message: fmt.Sprintf("and %d more mistakes", len(several)-i)})
+		}
 		line := max(0, e.Line-1)
 		text := d.line(line)
 		from := runes(text, max(1, e.Column))

@@ -10,7 +10,7 @@ var blockScalar = regexp.MustCompile(`:\s+[|>][+-]?\d?[+-]?$`)
 // format is what formatting changes in our files: tabs and spaces at ends of lines go, several blank lines become one,
 // the file ends with one newline. Block scalars stay as they are. YAML's own layout is left to its author: it carries the comments.
 func (d *document) format() []TextEdit {
-	if k := kindOf(d.path); k != checkFile && k != configFile {
+	if k := d.kind(); k != checkFile && k != configFile {
 		return nil
 	}
 	var out []string

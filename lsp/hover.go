@@ -51,7 +51,7 @@ func functionDoc(f *assertions.Function) *MarkupContent {
 
 // hover explains what stands at a place: a field, a function, a key, a service, or a check with its last figures.
 func (s *server) hover(d *document, at Position) *Hover {
-	switch kindOf(d.path) {
+	switch d.kind() {
 	case configFile:
 		return hoverConfig(d, at)
 	case checkFile:

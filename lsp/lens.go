@@ -18,7 +18,7 @@ const (
 // lenses are the lines above the checks of a file: run it, and its last verdict; and above the routes of a source file.
 func (s *server) lenses(d *document) []CodeLens {
 	list := []CodeLens{}
-	switch kindOf(d.path) {
+	switch d.kind() {
 	case checkFile:
 	case sourceFile:
 		return s.routeLenses(d)
@@ -65,7 +65,7 @@ func verdictTitle(r *traffic.CheckResult, f *facts, changed bool) string {
 // hints are the last values behind the expectations of a file.
 func (s *server) hints(d *document, within Range) []InlayHint {
 	list := []InlayHint{}
-	if kindOf(d.path) != checkFile {
+	if d.kind() != checkFile {
 		return list
 	}
 	f := s.live.get()
@@ -92,7 +92,7 @@ func (s *server) hints(d *document, within Range) []InlayHint {
 // symbols are the checks of a file, for the editor's outline.
 func (s *server) symbols(d *document) []DocumentSymbol {
 	list := []DocumentSymbol{}
-	if kindOf(d.path) != checkFile {
+	if d.kind() != checkFile {
 		return list
 	}
 	for _, c := range outlineOf(d).checks {

@@ -48,7 +48,14 @@ var keyLine = regexp.MustCompile(`^(\s*)(- +)?([A-Za-z_]+):(\s*)(.*)$`)
 func outlineOf(d *document) *outline {
 	o := &outline{}
 	var current *value // the value that further lines may belong to
+	var text []string  // those lines, joined at its end: one by one would take quadratic time
 	depth := 0         // of its key
+	end := func() {
+		if len(text) > 0 {
+			current.text = strings.Join(text, "\n")
+		}
+		current, text = nil, text[:0]
+	}
 	for n := range d.lines {
 		line := d.line(n)
 		trimmed := strings.TrimSpace(line)
@@ -56,12 +63,19 @@ func outlineOf(d *document) *outline {
 		m := keyLine.FindStringSubmatchIndex(line)
 		if current != nil && (trimmed == "" || indent > depth) && (m == nil || indent > depth) {
 			if trimmed != "" {
-				current.more(n, indent, trimmed)
+				switch {
+				case len(text) > 0:
+				case current.text == "":
+					current.line, current.at = n, indent
+				default:
+					text = append(text, current.text)
+				}
+				text, current.last = append(text, trimmed), n
 				o.extend(n)
 			}
 			continue
 		}
-		current = nil
+		end()
 		if m == nil {
 			continue
 		}
@@ -72,18 +86,8 @@ func outlineOf(d *document) *outline {
 		}
 		current = o.put(v, m[4] >= 0, indent)
 	}
+	end()
 	return o
-}
-
-// more adds a line to a value of several lines.
-func (v *value) more(n, indent int, text string) {
-	if v.text == "" && v.line >= v.keyLine {
-		v.line, v.at = n, indent
-	} else {
-		v.text += "\n"
-	}
-	v.text += text
-	v.last = n
 }
 
 // extend says that the last check goes on to a line.

@@ -21,7 +21,7 @@ type named struct {
 func (s *server) nameOf(d *document, at Position) (named, bool) {
 	line := d.line(at.Line)
 	column := d.byteColumn(line, at.Character)
-	switch kindOf(d.path) {
+	switch d.kind() {
 	case checkFile:
 		p := outlineOf(d).find(d, at)
 		if p.value == nil {
@@ -34,7 +34,11 @@ func (s *server) nameOf(d *document, at Position) (named, bool) {
 		return serviceAt(serviceInChecks(d, name), name, at, s.configured())
 	case configFile:
 		name := nameAt(line, column)
-		return serviceAt(serviceIn(d, name), name, at, s.configured())
+		services := s.configured()
+		if !slices.Contains(services, name) {
+			return named{}, false
+		}
+		return serviceAt(serviceIn(d, name), name, at, services)
 	}
 	return named{}, false
 }
