@@ -24,11 +24,10 @@ import (
 // faults are those of the workspace's edges. The agents make them (internal/nodeagent): each is told of all faults that there are to
 // be, with the client's pods and where these find the server, again whenever pods come or go.
 type faults struct {
-	mu     sync.Mutex
-	next   int
-	there  map[string]*placed
-	ended  []fault.Fault
-	relays []netip.Addr // the agents' addresses; none: they have not been asked
+	mu      sync.Mutex
+	there   map[string]*placed
+	history fault.History
+	relays  []netip.Addr // the agents' addresses; none: they have not been asked
 }
 
 // placed is a fault that is there.
@@ -59,9 +58,7 @@ func (e *Env) SetFault(ctx context.Context, f fault.Fault, port string, lasts ti
 			return fault.Fault{}, fmt.Errorf("%s has fault %s (%s) already; clear it first", f.Edge(), other.ID, other.What())
 		}
 	}
-	e.faults.next++
-	f.ID, f.Began = fmt.Sprintf("f%d", e.faults.next), time.Now()
-	f.Until = f.Began.Add(lasts)
+	e.faults.history.Begin(&f, lasts)
 	p := &placed{Fault: f}
 	e.faults.there[f.ID] = p
 	if err := e.tellFaults(ctx); err != nil {
@@ -322,17 +319,11 @@ func (e *Env) Faults(since time.Time) []fault.Fault {
 			e.o.Log.Debug("the agents do not say what faults met", "err", err)
 		}
 	}
-	var list []fault.Fault
-	for _, f := range e.faults.ended {
-		if !f.Ended.Before(since) {
-			list = append(list, f)
-		}
-	}
+	var there []fault.Fault
 	for _, p := range e.faults.there {
-		list = append(list, p.Fault)
+		there = append(there, p.Fault)
 	}
-	slices.SortFunc(list, func(a, b fault.Fault) int { return a.Began.Compare(b.Began) })
-	return list
+	return e.faults.history.Since(since, there)
 }
 
 // askCounts asks the agents what the faults met. The caller holds the lock.
@@ -357,10 +348,7 @@ func (e *Env) ClearFault(id string) ([]fault.Fault, error) {
 	e.faults.mu.Lock()
 	defer e.faults.mu.Unlock()
 	if id != "" && e.faults.there[id] == nil {
-		if slices.ContainsFunc(e.faults.ended, func(f fault.Fault) bool { return f.ID == id }) {
-			return nil, nil // over already
-		}
-		return nil, fmt.Errorf("there is no fault %q", id)
+		return nil, e.faults.history.Absent(id)
 	}
 	if len(e.faults.there) == 0 {
 		return nil, nil
@@ -369,21 +357,15 @@ func (e *Env) ClearFault(id string) ([]fault.Fault, error) {
 		e.o.Log.Debug("the agents do not say what faults met", "err", err)
 	}
 	var cleared []*placed
+	var list []fault.Fault
 	for _, p := range e.faults.there {
 		if id == "" || p.ID == id {
-			cleared = append(cleared, p)
+			p.timer.Stop()
+			delete(e.faults.there, p.ID)
+			cleared, list = append(cleared, p), append(list, p.Fault)
 		}
 	}
-	slices.SortFunc(cleared, func(a, b *placed) int { return a.Began.Compare(b.Began) })
-	var list []fault.Fault
-	for _, p := range cleared {
-		p.timer.Stop()
-		delete(e.faults.there, p.ID)
-		p.Ended = time.Now()
-		list = append(list, p.Fault)
-		e.faults.ended = append(e.faults.ended, p.Fault)
-	}
-	e.faults.ended = e.faults.ended[max(0, len(e.faults.ended)-fault.KeepEnded):]
+	list = e.faults.history.End(list)
 	err := e.tellFaults(ctx)
 	if err == nil {
 		err = e.gone(ctx, cleared)

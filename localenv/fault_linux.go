@@ -34,11 +34,10 @@ const faultTable = "devloop_faults"
 
 // faults are those of an environment.
 type faults struct {
-	mu    sync.Mutex
-	next  int
-	there map[string]*activeFault
-	ended []fault.Fault
-	ready bool // the switch forwards
+	mu      sync.Mutex
+	there   map[string]*activeFault
+	history fault.History
+	ready   bool // the switch forwards
 }
 
 type activeFault struct {
@@ -93,9 +92,7 @@ func (e *Env) SetFault(ctx context.Context, f fault.Fault, port string, lasts ti
 			return fault.Fault{}, fmt.Errorf("%s has fault %s (%s) already; clear it first", f.Edge(), other.ID, other.What())
 		}
 	}
-	e.faults.next++
-	f.ID, f.Began = fmt.Sprintf("f%d", e.faults.next), time.Now()
-	f.Until = f.Began.Add(lasts)
+	e.faults.history.Begin(&f, lasts)
 	a := &activeFault{Fault: f, from: from, to: to}
 	if err := e.putFault(a); err != nil {
 		return fault.Fault{}, errors.Join(fmt.Errorf("set fault on %s: %w", f.Edge(), err), e.takeFault(a))
@@ -259,17 +256,11 @@ func (e *Env) endConnections(a *activeFault) {
 func (e *Env) Faults(since time.Time) []fault.Fault {
 	e.faults.mu.Lock()
 	defer e.faults.mu.Unlock()
-	var list []fault.Fault
-	for _, f := range e.faults.ended {
-		if !f.Ended.Before(since) {
-			list = append(list, f)
-		}
-	}
+	var there []fault.Fault
 	for _, a := range e.faults.there {
-		list = append(list, a.now())
+		there = append(there, a.now())
 	}
-	slices.SortFunc(list, func(a, b fault.Fault) int { return a.Began.Compare(b.Began) })
-	return list
+	return e.faults.history.Since(since, there)
 }
 
 // ClearFault ends a fault, or all of them when no ID is given, and asks the kernel whether anything of them is left.
@@ -277,12 +268,7 @@ func (e *Env) ClearFault(id string) ([]fault.Fault, error) {
 	e.faults.mu.Lock()
 	defer e.faults.mu.Unlock()
 	if id != "" && e.faults.there[id] == nil {
-		for _, f := range e.faults.ended {
-			if f.ID == id {
-				return nil, nil // over already
-			}
-		}
-		return nil, fmt.Errorf("there is no fault %q", id)
+		return nil, e.faults.history.Absent(id)
 	}
 	var cleared []fault.Fault
 	var errs []error
@@ -291,14 +277,9 @@ func (e *Env) ClearFault(id string) ([]fault.Fault, error) {
 			continue
 		}
 		errs = append(errs, e.takeFault(a))
-		f := a.now()
-		f.Ended = time.Now()
-		cleared = append(cleared, f)
-		e.faults.ended = append(e.faults.ended, f)
+		cleared = append(cleared, a.now())
 	}
-	e.faults.ended = e.faults.ended[max(0, len(e.faults.ended)-fault.KeepEnded):]
-	slices.SortFunc(cleared, func(a, b fault.Fault) int { return a.Began.Compare(b.Began) })
-	return cleared, errors.Join(errs...)
+	return e.faults.history.End(cleared), errors.Join(errs...)
 }
 
 // takeFault takes one fault away. The caller holds the lock.
