@@ -17,6 +17,11 @@ type builtin struct {
 	doc    string
 	unit   string
 	find   func(w *world, rows []filter.Row) finding
+
+	agent    bool   // judged in [ProfileAgent] only
+	compares bool   // with [Input.Passed]
+	wire     bool   // it speaks of connections, and not of what their streams hold
+	next     string // what to do about what breaks it
 }
 
 // finding is what a built-in check found.
@@ -27,12 +32,31 @@ type finding struct {
 	reason   string
 	kept     string // the sentence when nothing breaks it
 	nodata   string // why there was nothing to look at
+	skip     bool   // nodata is final, whatever was lost
+	open     string // why it may be broken all the same, where nothing that was seen breaks it
 	examples []int
 }
 
 // builtins are the built-in checks, in the order of their results.
 func builtins() []builtin {
-	return []builtin{midRequestReset, unboundedRetry, keepaliveLost, credentialToThirdParty}
+	return []builtin{midRequestReset, unboundedRetry, keepaliveLost, credentialToThirdParty,
+		newEgress, metadataAddress, plaintextOutside, authMissing, tokenForwarded, secretInURL}
+}
+
+// Profiles say which built-in checks are judged.
+const (
+	ProfileDefault = "default"
+	ProfileAgent   = "agent" // also those that a person may have reasons to break, and that code nobody has read must not
+)
+
+// wantsBuiltin reports whether a built-in check is to be evaluated: one of another profile is when it is asked for by its name.
+func (o CheckOptions) wantsBuiltin(b builtin) bool {
+	return o.wants(b.name) && (!b.agent || o.Profile == ProfileAgent || slices.Contains(o.Only, b.name))
+}
+
+// Compares reports whether a built-in check that looks at [Input.Passed] is to be evaluated.
+func (o CheckOptions) Compares() bool {
+	return !o.NoBuiltin && slices.ContainsFunc(builtins(), func(b builtin) bool { return b.compares && o.wantsBuiltin(b) })
 }
 
 // judge evaluates a built-in check. What it has no data for is skipped: it gates nothing.
@@ -49,7 +73,7 @@ func (b builtin) judge(w *world, muted string) traffic.CheckResult {
 	if b.unit == filter.Connections.String() {
 		kind = filter.Connections
 	}
-	c := &check{spec: Check{Confidence: DefaultConfidence, Muted: muted}, on: on, kind: kind, unit: b.unit, scope: scope{on: on, streams: true}}
+	c := &check{spec: Check{Confidence: DefaultConfidence, Muted: muted}, on: on, kind: kind, unit: b.unit, scope: scope{on: on, streams: !b.wire}}
 	rows, _, err := c.selectRows(w)
 	if err != nil {
 		return ended(r, traffic.Error, err.Error())
@@ -61,19 +85,32 @@ func (b builtin) judge(w *world, muted string) traffic.CheckResult {
 	switch {
 	case len(f.hits) > 0:
 		r.Verdict, r.Reason = traffic.Fail, f.reason
+		if b.next != "" {
+			r.Reason += "; next: " + b.next
+		}
 		r.Evidence, r.EvidenceTotal = s.evidenceOf(f.hits, f.ordered, evidenceShown), len(f.hits)
-	case f.looked == 0:
+	case f.skip, f.looked == 0 && f.open == "" && (lost == nil || !b.agent):
 		return ended(r, traffic.Skipped, f.nodata)
 	case lost != nil:
 		r.Verdict = traffic.Inconclusive
-		r.Reason = f.kept + "; but the capture is incomplete: " + lost.String()
+		r.Reason = f.seen() + "; but the capture is incomplete: " + lost.String()
 		r.Evidence, r.EvidenceTotal = lossEvidence(lost)
+	case f.open != "":
+		r.Verdict, r.Reason = traffic.Inconclusive, f.seen()+"; but "+f.open
 	default:
 		r.Verdict, r.Reason = traffic.Pass, f.kept
 		r.Evidence, r.EvidenceTotal = s.evidenceOf(f.examples, true, examplesShown), len(f.examples)
 	}
 	c.soften(&r)
 	return r
+}
+
+// seen is what was found where nothing breaks a check.
+func (f *finding) seen() string {
+	if f.looked == 0 {
+		return f.nodata
+	}
+	return f.kept
 }
 
 var midRequestReset = builtin{

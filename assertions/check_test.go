@@ -24,7 +24,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 // A case is a sentence, check.netcheck.yaml, calls.jsonl and perhaps connections.jsonl, account.json and input.json in short
-// form (see package example), and want.txt: the results, or the mistakes in the file.
+// form (see package example), passed.jsonl and only.txt (names) for built-in checks, and want.txt: the results, or the mistakes in the file.
 func TestCases(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -91,6 +91,9 @@ func runCase(t *testing.T, a *txtar.Archive) string {
 	}
 	in := inputOf(t, a)
 	options := CheckOptions{NoBuiltin: !strings.Contains(string(a.Comment), "built-in")}
+	if strings.Contains(string(a.Comment), "profile agent") {
+		options.Profile, options.Only = ProfileAgent, strings.Fields(fileOf(a, "only.txt"))
+	}
 	results := s.Check(in, options)
 	again := s.Check(in, options)
 	if diff := cmp.Diff(encode(t, results), encode(t, again)); diff != "" {
@@ -188,6 +191,14 @@ func inputOf(t *testing.T, a *txtar.Archive) Input {
 	if text := fileOf(a, "baseline.yaml"); text != "" {
 		in.Baseline.Name, in.Baseline.Host = "baseline.yaml", baseline.Host{OS: "linux", Arch: "amd64", Cores: 2}
 		in.Baseline.Baseline, in.Baseline.Err = baseline.Parse([]byte(text))
+	}
+	if text := fileOf(a, "passed.jsonl"); text != "" { // what a run that passed before showed
+		var calls []example.Call
+		eachLine(t, text, func(x example.Call) { calls = append(calls, x) })
+		var err error
+		if in.Passed, err = baseline.New(baseline.Meta{}, []*baseline.Run{baseline.Summarize("i1", example.Dissection(calls, nil))}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if text := fileOf(a, "input.json"); text != "" {
 		var x shortInput

@@ -64,9 +64,16 @@ func Reference() string {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | `%s` |\n", tableCell(f.Signature), f.Type, f.Unit, tableCell(f.Doc), tableCell(f.Example))
 	}
 	b.WriteString("\nThe baseline is the one that has the exercise's name: see [baselines.md](baselines.md). Where there is none, these functions answer `error`.\n")
-	b.WriteString("\n## Built-in checks\n\nThey need no file, gate like any check, and are skipped where there is nothing to judge.\n\n| rule | what it says |\n|---|---|\n")
+	b.WriteString("\n## Built-in checks\n\nThey need no file, gate like any check, and are skipped where there is nothing to judge. Those of the profile `agent`\n" +
+		"are for code that nobody has read yet: `profile: agent` in devloop.yaml turns them on, and so does asking for one by its name\n" +
+		"(`devloop run --check builtin/plaintext-outside`). They fail, and do not warn; what a project does on purpose is muted with its reason.\n" +
+		"They judge what was seen in the clear, and are inconclusive where packets were lost.\n\n| rule | profile | what it says |\n|---|---|---|\n")
 	for _, rule := range builtins() {
-		fmt.Fprintf(&b, "| `%s` | %s |\n", rule.name, tableCell(rule.doc))
+		profile := "every"
+		if rule.agent {
+			profile = ProfileAgent
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", rule.name, profile, tableCell(rule.doc))
 	}
 	return b.String()
 }

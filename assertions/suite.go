@@ -45,6 +45,7 @@ type check struct {
 // CheckOptions are what a caller may turn off.
 type CheckOptions struct {
 	NoBuiltin bool
+	Profile   string   // [ProfileAgent], or the default one
 	Only      []string // names of checks to evaluate, or globs; all where empty. Built-in checks are named builtin/…
 }
 
@@ -60,7 +61,7 @@ func (s *Suite) Check(in Input, o CheckOptions) []traffic.CheckResult {
 	}
 	if !o.NoBuiltin {
 		for _, b := range builtins() {
-			if o.wants(b.name) {
+			if o.wantsBuiltin(b) {
 				results = append(results, b.judge(w, s.mutes[b.name]))
 			}
 		}

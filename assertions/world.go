@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/devloop-io/devloop/assertions/baseline"
 	"github.com/devloop-io/devloop/filter"
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -18,6 +19,7 @@ type Input struct {
 	Identities  []traffic.Identity // name the ends of losses of which no packet was kept
 	Exercise    string             // what drove the services; empty where that is not known: then no check is skipped for it
 	Baseline    BaselineFile       // what checks mean by baseline
+	Passed      *baseline.Baseline // the runs of the last revision that passed, for built-in checks; nil where there are none
 	Folder      string             // the workspace: files that checks name lie below it; the working directory where it is empty
 }
 

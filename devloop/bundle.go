@@ -182,7 +182,7 @@ func (o *Opened) judge(suite *assertions.Suite, in assertions.Input) {
 	if o.Iteration.FirstEnd != 0 {
 		first.WindowEnd = o.Iteration.FirstEnd
 	}
-	now := suite.Check(first, assertions.CheckOptions{})
+	now := suite.Check(first, assertions.CheckOptions{Profile: assertions.ProfileAgent}) // which was judged is in the iteration
 	if o.Iteration.FirstEnd != 0 {
 		if rerun := suite.Rerunning(nil); len(rerun) > 0 {
 			now = assertions.Renew(now, suite.Check(in, assertions.CheckOptions{Only: rerun, NoBuiltin: true}))
@@ -190,7 +190,7 @@ func (o *Opened) judge(suite *assertions.Suite, in assertions.Input) {
 	}
 	for _, old := range o.Iteration.Checks {
 		i := slices.IndexFunc(now, func(c traffic.CheckResult) bool { return c.Name == old.Name && c.Group == old.Group })
-		if i < 0 {
+		if i < 0 || (assertions.CheckOptions{Only: []string{old.Name}}).Compares() { // the runs before are not in the bundle
 			o.Untried = append(o.Untried, old.Name)
 			continue
 		}

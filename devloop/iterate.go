@@ -432,7 +432,11 @@ func (s *Session) judge(it *traffic.Iteration, suite *assertions.Suite, d *traff
 	if it.FirstEnd != 0 {
 		first.WindowEnd = it.FirstEnd
 	}
-	results := suite.Check(first, assertions.CheckOptions{Only: r.Checks})
+	o := assertions.CheckOptions{Only: r.Checks, Profile: s.config().Profile}
+	if o.Compares() {
+		first.Passed = s.lastPassed(it)
+	}
+	results := suite.Check(first, o)
 	if it.FirstEnd != 0 { // the window was made longer for those that asked for it
 		results = assertions.Renew(results, suite.Check(in, assertions.CheckOptions{Only: suite.Rerunning(r.Checks), NoBuiltin: true}))
 	}

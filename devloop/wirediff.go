@@ -129,6 +129,34 @@ func (s *Session) passedBefore(it *traffic.Iteration, again bool) []*traffic.Ite
 	return passed
 }
 
+// lastPassed is what the newest runs of the last revision that passed showed, an iteration's own included; nil where none has
+// passed with the same exercise, or their packets are gone.
+func (s *Session) lastPassed(it *traffic.Iteration) *baseline.Baseline {
+	s.mu.Lock()
+	var passed []*traffic.Iteration
+	for _, p := range slices.Backward(s.recent) {
+		if p.Started >= it.Started || p.Verdict != traffic.Pass || p.Snapshot == "" || !sameExercise(p, it) {
+			continue
+		}
+		if len(passed) > 0 && p.Revision != passed[0].Revision || len(passed) == diffRuns {
+			break
+		}
+		passed = append(passed, p)
+	}
+	s.mu.Unlock()
+	var runs []*baseline.Run
+	for _, p := range passed {
+		if r, err := s.summary(p); err == nil { // the others suffice
+			runs = append(runs, r)
+		}
+	}
+	b, err := baseline.New(baseline.Meta{}, runs)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
 func sameExercise(a, b *traffic.Iteration) bool {
 	return a.Exercise != nil && b.Exercise != nil && a.Exercise.Name == b.Exercise.Name && a.Trigger != "window" && b.Trigger != "window"
 }

@@ -86,10 +86,12 @@ func Address(name string) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, 0, byte(h >> 8), byte(h)})
 }
 
-// End is the end of a connection that a name stands for: a service, or somebody outside.
+// End is the end of a connection that a name stands for: a service, somebody outside, or an address of which nothing else is known.
 func End(name string, port uint16, outside bool) traffic.Endpoint {
 	e := traffic.Endpoint{IP: Address(name), Port: port, Workload: traffic.Workload{Namespace: "local", Kind: traffic.KindService, Service: name}}
-	if outside {
+	if ip, err := netip.ParseAddr(name); err == nil { // nothing but the address is known
+		e.IP, e.Workload = ip, traffic.Workload{}
+	} else if outside {
 		e.Workload = traffic.Workload{Kind: traffic.KindExternal, DNS: name, Outside: true}
 	}
 	return e

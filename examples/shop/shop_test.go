@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/devloop-io/devloop/assertions"
+	"github.com/devloop-io/devloop/assertions/baseline"
 	"github.com/devloop-io/devloop/examples/shop/internal/database"
 	"github.com/devloop-io/devloop/examples/shop/internal/shop"
 	"github.com/devloop-io/devloop/examples/shop/internal/standin"
@@ -191,6 +192,49 @@ func judge(t *testing.T, s *running, fault string) {
 		case r.Verdict != traffic.Pass:
 			t.Errorf("%q says %s by accident: %s %s", r.Name, r.Verdict, r.Reason, r.Loss)
 		}
+	}
+}
+
+// TestProfileAgent plants what the built-in checks of the profile agent are for: they catch each fault without a file. The clean shop
+// breaks one of them on purpose: the analytics company takes plain HTTP only.
+func TestProfileAgent(t *testing.T) {
+	var passed *baseline.Baseline
+	for _, c := range []struct {
+		fault string
+		fails []string
+	}{
+		{"", nil},
+		{"auth-missing", []string{"builtin/auth-missing"}},
+		{"new-egress", []string{"builtin/new-egress"}},
+		{"plaintext", []string{"builtin/new-egress"}}, // another port of the gateway
+		{"token-forwarded", []string{"builtin/credential-to-third-party", "builtin/token-forwarded"}},
+	} {
+		t.Run("fault="+c.fault, func(t *testing.T) {
+			s := startShop(t, c.fault)
+			s.journeys(t, sent)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			d := s.dissection()
+			if c.fault == "" {
+				var err error
+				if passed, err = baseline.New(baseline.Meta{}, []*baseline.Run{baseline.Summarize("i1", d)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var fails []string
+			for _, r := range (&assertions.Suite{}).Check(assertions.Input{Dissection: d, Passed: passed}, assertions.CheckOptions{Profile: assertions.ProfileAgent}) {
+				if r.Verdict == traffic.Fail && r.Name != "builtin/plaintext-outside" {
+					fails = append(fails, r.Name)
+				}
+				if own := r.Name == "builtin/plaintext-outside"; r.Verdict != traffic.Pass && r.Verdict != traffic.Fail || own && !strings.Contains(r.Reason, "thirdparty") ||
+					own && strings.Contains(r.Reason, "gateway") != (c.fault == "plaintext") {
+					t.Errorf("%s says %s: %s", r.Name, r.Verdict, r.Reason)
+				}
+			}
+			if diff := cmp.Diff(c.fails, fails); diff != "" {
+				t.Errorf("what fails (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

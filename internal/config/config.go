@@ -16,6 +16,8 @@ type Config struct {
 	Environment Environment `yaml:"environment,omitempty" json:"environment,omitempty"`
 	// Checks are globs of *.netcheck.yaml files, relative to this file.
 	Checks []string `yaml:"checks,omitempty" json:"checks,omitempty"`
+	// Profile says which built-in checks are judged: default, or agent for all of them, for code that nobody has read yet.
+	Profile string `yaml:"profile,omitempty" json:"profile,omitempty"`
 	// Protos describe gRPC services: .proto files, folders of them, or descriptor sets, relative to this file. Messages are then
 	// shown with the names of their fields.
 	Protos []string `yaml:"protos,omitempty" json:"protos,omitempty"`

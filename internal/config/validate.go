@@ -28,6 +28,9 @@ func (d *document) validate(c *Config) {
 	d.cycles(c)
 	d.exercises(c)
 	d.globs("checks", c.Checks)
+	if profiles := []string{"default", "agent"}; c.Profile != "" && !slices.Contains(profiles, c.Profile) {
+		d.at("profile", meant(c.Profile, profiles), "unknown profile %q", c.Profile)
+	}
 	for i, name := range c.Protos {
 		d.inside(fmt.Sprintf("protos[%d]", i), name)
 	}
