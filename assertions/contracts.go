@@ -13,15 +13,17 @@ import (
 
 func contractAggregates() []aggregate {
 	return []aggregate{
-		{name: "conforms", signature: "conforms(file, part)", section: sectionContracts,
+		{name: conformsName, signature: "conforms(file, part)", section: sectionContracts,
 			doc:     "Every call is as a file of the repository promises, which is named by its path below the workspace: an OpenAPI document (endpoint, parameters, credentials, bodies, status), a JSON Schema (JSON bodies; part is \"response\", as by default, or \"request\"), or protobuf definitions (gRPC methods and messages). Calls of other protocols are left out; a body that was cut or redacted leaves it open.",
 			example: `conforms("api/openapi.yaml")`, required: 1, params: []parameter{words, words}, result: always(cel.BoolType), evaluate: conforms},
 	}
 }
 
+const conformsName = "conforms"
+
 // contracts are the files that the checks of one judging name, each read once.
 type contracts struct {
-	folder string
+	files  contract.Files
 	loaded map[string]loadedContract
 }
 
@@ -40,12 +42,27 @@ func (c *contracts) load(file string, part contract.Part) (*contract.Contract, e
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), loadBound)
 	defer cancel()
-	loaded, err := contract.Load(ctx, c.folder, file, part)
+	loaded, err := contract.Load(ctx, c.files, file, part)
 	if c.loaded == nil {
 		c.loaded = map[string]loadedContract{}
 	}
 	c.loaded[key] = loadedContract{loaded, err}
 	return loaded, err
+}
+
+// Contracts are the files that the suite's checks read through conforms, with what these refer to, by their paths below the
+// workspace. What cannot be read is left out: judged with these files alone, a check says the same.
+func (s *Suite) Contracts(files contract.Files) map[string][]byte {
+	r := contract.NewRecorder(files)
+	c := &contracts{files: r.Read}
+	for _, check := range s.checks {
+		for _, t := range check.expect.terms {
+			if t.aggregate.name == conformsName {
+				_, _ = c.load(t.args[0].said, contract.Response) // which bodies a schema speaks of does not change what is read
+			}
+		}
+	}
+	return r.Files()
 }
 
 // conforms fails on the first call that breaks the contract; calls of which too little was seen leave it open.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/devloop-io/devloop/assertions/baseline"
+	"github.com/devloop-io/devloop/assertions/contract"
 	"github.com/devloop-io/devloop/filter"
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -21,6 +22,7 @@ type Input struct {
 	Baseline    BaselineFile       // what checks mean by baseline
 	Passed      *baseline.Baseline // the runs of the last revision that passed, for built-in checks; nil where there are none
 	Folder      string             // the workspace: files that checks name lie below it; the working directory where it is empty
+	Files       contract.Files     // reads these files instead of Folder, where it is not nil
 }
 
 // world is the input in the order and with the indices that judging needs.
@@ -41,7 +43,10 @@ type world struct {
 
 func newWorld(in Input) *world {
 	w := &world{input: in, byID: map[uint64]*traffic.Connection{}, names: map[netip.Addr]traffic.Workload{},
-		start: in.WindowStart, end: in.WindowEnd, contracts: &contracts{folder: in.Folder}}
+		start: in.WindowStart, end: in.WindowEnd, contracts: &contracts{files: in.Files}}
+	if in.Files == nil {
+		w.contracts.files = contract.Below(in.Folder)
+	}
 	if in.Dissection == nil {
 		return w
 	}

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/devloop-io/devloop/assertions"
 	"github.com/devloop-io/devloop/assertions/baseline"
+	"github.com/devloop-io/devloop/assertions/contract"
 	"github.com/devloop-io/devloop/internal/buildinfo"
 	"github.com/devloop-io/devloop/internal/control"
 	"github.com/devloop-io/devloop/query"
@@ -88,6 +90,14 @@ func (s *Session) bundled(it, told *traffic.Iteration, sn *store.Snapshot) ([]bu
 		w.Files = append(w.Files, s.relative(file))
 		members = append(members, bundle.Bytes(bundle.CheckName(i), text))
 	}
+	contracts, failed := s.contractsOf(files)
+	if failed != nil {
+		return nil, fmt.Errorf("bundle %s: %w", it.ID, failed)
+	}
+	for _, name := range slices.Sorted(maps.Keys(contracts)) {
+		members = append(members, bundle.Bytes(bundle.ContractName(len(w.Contracts)), contracts[name]))
+		w.Contracts = append(w.Contracts, name)
+	}
 	if b := s.baselineOf(w.Exercise); b.Baseline != nil {
 		text, failed := baseline.Marshal(b.Baseline)
 		if failed != nil {
@@ -98,6 +108,15 @@ func (s *Session) bundled(it, told *traffic.Iteration, sn *store.Snapshot) ([]bu
 	}
 	add(bundle.WindowName, w)
 	return members, err
+}
+
+// contractsOf are the files that these check files read.
+func (s *Session) contractsOf(checks []string) (map[string][]byte, error) {
+	suite, err := assertions.Load(checks)
+	if err != nil {
+		return nil, err
+	}
+	return suite.Contracts(contract.Below(s.workspace)), nil
 }
 
 // shareable is an iteration without what programs printed: nobody has looked for secrets there.
@@ -160,7 +179,11 @@ func OpenBundle(b *bundle.Bundle) (*Opened, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the bundle's checks: %w", err)
 	}
-	in := assertions.Input{Dissection: o.Rows, WindowStart: o.Window.Start, WindowEnd: o.Window.End, Identities: o.Window.Identities, Exercise: o.Window.Exercise}
+	contracts, err := contractsIn(b, o.Window.Contracts)
+	if err != nil {
+		return nil, err
+	}
+	in := assertions.Input{Dissection: o.Rows, WindowStart: o.Window.Start, WindowEnd: o.Window.End, Identities: o.Window.Identities, Exercise: o.Window.Exercise, Files: contract.Kept(contracts)}
 	if b.Has(bundle.BaselineName) {
 		in.Baseline = assertions.BaselineFile{Name: o.Window.Baseline}
 		data, err := b.Bytes(bundle.BaselineName)
@@ -174,6 +197,28 @@ func OpenBundle(b *bundle.Bundle) (*Opened, error) {
 	}
 	o.judge(suite, in)
 	return o, nil
+}
+
+// contractsIn are the files that checks read, by their paths in the workspace that they come from. They stay in memory.
+func contractsIn(b *bundle.Bundle, names []string) (map[string][]byte, error) {
+	members := b.Contracts()
+	if len(members) != len(names) {
+		return nil, fmt.Errorf("the bundle has %d files that checks read and names %d", len(members), len(names))
+	}
+	files := map[string][]byte{}
+	for i, name := range names {
+		data, err := b.Bytes(members[i])
+		switch {
+		case err != nil:
+			return nil, err
+		case !fs.ValidPath(name):
+			return nil, fmt.Errorf("the bundle names a file %q that lies outside of every workspace", name)
+		case files[name] != nil:
+			return nil, fmt.Errorf("the bundle names %s twice", name)
+		}
+		files[name] = data
+	}
+	return files, nil
 }
 
 // judge judges again, and says which verdicts are others now.

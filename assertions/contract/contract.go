@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -15,9 +13,6 @@ import (
 
 	"github.com/devloop-io/devloop/traffic"
 )
-
-// maxFile bounds one file of a contract.
-const maxFile = 8 << 20
 
 // Conformance is what a call is to a contract.
 type Conformance uint8
@@ -45,34 +40,23 @@ const (
 	Request  Part = "request"
 )
 
-// Load reads a file below root, and what it refers to: file is a path with slashes, relative to root. part is for JSON Schemas.
+// Load reads a file and what it refers to. part is for JSON Schemas.
 // What a file is, its content says: an OpenAPI document has openapi:, a JSON Schema has not; .proto files and descriptor sets
 // (.binpb, .pb, .protoset) go by their endings.
-func Load(ctx context.Context, root, file string, part Part) (*Contract, error) {
-	if root == "" {
-		root = "."
-	}
+func Load(ctx context.Context, files Files, file string, part Part) (*Contract, error) {
 	clean := path.Clean(filepath.ToSlash(file))
 	if !fs.ValidPath(clean) {
 		return nil, fmt.Errorf("read contract %s: it lies outside of the workspace, and is not read", file)
 	}
-	folder, err := os.OpenRoot(root)
+	data, err := files(clean)
 	if err != nil {
 		return nil, fmt.Errorf("read contract %s: %w", file, err)
 	}
-	defer folder.Close()
 	c := &Contract{file: clean}
 	switch path.Ext(clean) {
 	case ".proto", ".binpb", ".pb", ".protoset":
-		if _, err := read(folder, clean); err != nil { // it is there, and no link leads out of the folder
-			return nil, fmt.Errorf("read contract %s: %w", file, err)
-		}
-		c.check, err = protos(ctx, filepath.Join(root, filepath.FromSlash(clean)))
+		c.check, err = protos(ctx, files, clean)
 	default:
-		var data []byte
-		if data, err = read(folder, clean); err != nil {
-			break
-		}
 		var head struct {
 			OpenAPI string `yaml:"openapi"`
 			Swagger string `yaml:"swagger"`
@@ -83,9 +67,9 @@ func Load(ctx context.Context, root, file string, part Part) (*Contract, error) 
 		case bad != nil:
 			err = bad
 		case head.OpenAPI != "":
-			c.check, err = openAPI(ctx, folder, clean, data)
+			c.check, err = openAPI(ctx, files, clean, data)
 		default:
-			c.check, err = jsonSchema(folder, clean, data, part)
+			c.check, err = jsonSchema(files, clean, data, part)
 		}
 	}
 	if err != nil {
@@ -99,27 +83,6 @@ func (c *Contract) File() string { return c.file }
 
 // Check says what a call is to the contract. The reasons name places and what was promised there, and no values.
 func (c *Contract) Check(call *traffic.Call) (Conformance, []string) { return c.check(call) }
-
-// read reads a bounded file below a folder.
-func read(folder *os.Root, name string) ([]byte, error) {
-	f, err := folder.Open(filepath.FromSlash(name))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", name)
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(b) > maxFile {
-		err = fmt.Errorf("%s is larger than %d MiB", name, maxFile>>20)
-	}
-	return b, err
-}
 
 // maxReasons bounds what is said of one call.
 const maxReasons = 8

@@ -2,11 +2,14 @@ package contract
 
 import (
 	"encoding/binary"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/devloop-io/devloop/traffic"
@@ -72,7 +75,7 @@ func call(change func(c *traffic.Call)) *traffic.Call {
 
 func TestOpenAPI(t *testing.T) {
 	t.Parallel()
-	c, err := Load(t.Context(), folder(t, map[string]string{"api/openapi.yaml": document, "api/schemas/order.yaml": order}), "api/openapi.yaml", Response)
+	c, err := Load(t.Context(), Below(folder(t, map[string]string{"api/openapi.yaml": document, "api/schemas/order.yaml": order})), "api/openapi.yaml", Response)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,17 +126,18 @@ func TestReferences(t *testing.T) {
 		"ws/broken.yaml":  "openapi: [\n",
 		"ws/bare.yaml":    "openapi: 3.0.0\n",
 		"ws/bad.proto":    "message {",
+		"ws/far.proto":    `syntax = "proto3"; import "../order.proto";`,
 		"order.yaml":      order,
 	})
 	if err := os.Symlink("../order.yaml", filepath.Join(dir, "ws", "link.yaml")); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"web.yaml": "is not a file below the folder", "up.yaml": "escapes", "schema.json": "hostname", "far.json": "is not a file below the folder", "swagger.yaml": "Swagger 2",
-		"broken.yaml": "read contract broken.yaml", "bare.yaml": "no valid OpenAPI document", "bad.proto": "read contract bad.proto", "link.yaml": "escapes",
-		"../order.yaml": "outside of the workspace", "/etc/hostname": "outside of the workspace", "none.yaml": "no such file", ".": "not a regular file",
+		"web.yaml": "is not a file below the folder", "up.yaml": "lies outside of the workspace", "schema.json": "hostname", "far.json": "is not a file below the folder", "swagger.yaml": "Swagger 2",
+		"broken.yaml": "read contract broken.yaml", "bare.yaml": "no valid OpenAPI document", "bad.proto": "read contract bad.proto", "far.proto": "lies outside of the workspace", "link.yaml": "escapes",
+		"../order.yaml": "outside of the workspace", "/etc/hostname": "outside of the workspace", "none.yaml": "file does not exist", ".": "not a regular file",
 	} {
-		if _, err := Load(t.Context(), filepath.Join(dir, "ws"), name, Response); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Load(t.Context(), Below(filepath.Join(dir, "ws")), name, Response); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", name, err, want)
 		}
 	}
@@ -142,7 +146,7 @@ func TestReferences(t *testing.T) {
 func TestJSONSchema(t *testing.T) {
 	t.Parallel()
 	dir := folder(t, map[string]string{"order.yaml": order})
-	request, err := Load(t.Context(), dir, "order.yaml", Request)
+	request, err := Load(t.Context(), Below(dir), "order.yaml", Request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,6 +159,37 @@ func TestJSONSchema(t *testing.T) {
 	}
 	if got, _ := request.Check(call(func(c *traffic.Call) { c.HTTP.RequestHeaders = nil })); got != Other {
 		t.Errorf("a body that is not called JSON: %d", got)
+	}
+}
+
+// What was read of a workspace is enough to read the contract again without it.
+func TestRecorded(t *testing.T) {
+	t.Parallel()
+	all := map[string]string{
+		"api/openapi.yaml": document, "api/schemas/order.yaml": order, "api/unused.yaml": order,
+		"list.json":                 `{"type": "array", "items": {"$ref": "api/schemas/order.yaml"}}`,
+		"proto/shop/v1/stock.proto": strings.Replace(service, "message Order", "import \"shop/v1/line.proto\"; message Order", 1),
+		"proto/shop/v1/line.proto":  `syntax = "proto3"; package shop.v1; message Unused {}`,
+	}
+	dir := folder(t, all)
+	for file, want := range map[string][]string{
+		"api/openapi.yaml": {"api/openapi.yaml", "api/schemas/order.yaml"}, "list.json": {"api/schemas/order.yaml", "list.json"},
+		"proto/shop/v1/stock.proto": {"proto/shop/v1/line.proto", "proto/shop/v1/stock.proto"},
+	} {
+		r := NewRecorder(Below(dir))
+		if _, err := Load(t.Context(), r.Read, file, Response); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, slices.Sorted(maps.Keys(r.Files()))); diff != "" {
+			t.Errorf("%s reads (-want +got):\n%s", file, diff)
+		}
+		if _, err := Load(t.Context(), Kept(r.Files()), file, Response); err != nil {
+			t.Error(err)
+		}
+		delete(r.Files(), want[0])
+		if _, err := Load(t.Context(), Kept(r.Files()), file, Response); err == nil || !strings.Contains(err.Error(), "file does not exist") {
+			t.Errorf("%s without %s: %v", file, want[0], err)
+		}
 	}
 }
 
@@ -171,7 +206,7 @@ func framed(message []byte) []byte {
 
 func TestProtobuf(t *testing.T) {
 	t.Parallel()
-	c, err := Load(t.Context(), folder(t, map[string]string{"shop.proto": service}), "shop.proto", Response)
+	c, err := Load(t.Context(), Below(folder(t, map[string]string{"shop.proto": service})), "shop.proto", Response)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +243,7 @@ func TestProtobuf(t *testing.T) {
 }
 
 func FuzzOpenAPI(f *testing.F) {
-	c, err := Load(f.Context(), folder(f, map[string]string{"api/openapi.yaml": document, "api/schemas/order.yaml": order}), "api/openapi.yaml", Response)
+	c, err := Load(f.Context(), Below(folder(f, map[string]string{"api/openapi.yaml": document, "api/schemas/order.yaml": order})), "api/openapi.yaml", Response)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"path"
 	"regexp"
 	"slices"
@@ -24,14 +23,14 @@ import (
 
 // openAPI makes a check of an OpenAPI document: the endpoint, its parameters and credentials, the request's and the response's
 // content, and the status. Hosts are not compared: where a service is served is the environment's business.
-func openAPI(ctx context.Context, folder *os.Root, name string, data []byte) (func(*traffic.Call) (Conformance, []string), error) {
+func openAPI(ctx context.Context, files Files, name string, data []byte) (func(*traffic.Call) (Conformance, []string), error) {
 	loader := openapi3.NewLoader()
 	loader.Context = ctx
 	loader.ReadFromURIFunc = func(_ *openapi3.Loader, u *url.URL) ([]byte, error) {
 		if u.Scheme != "" || u.Host != "" {
 			return nil, fmt.Errorf("%s is not a file below the folder, and is not read", u)
 		}
-		return read(folder, path.Clean(u.Path))
+		return files(path.Clean(u.Path))
 	}
 	doc, err := loader.LoadFromDataWithPath(data, &url.URL{Path: name})
 	if err != nil {

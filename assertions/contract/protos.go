@@ -10,8 +10,8 @@ import (
 
 // protos makes a check of gRPC calls by the definitions of their services: the method is defined, and its messages have no fields
 // and no bytes but those of their types.
-func protos(ctx context.Context, file string) (func(*traffic.Call) (Conformance, []string), error) {
-	types, err := protobuf.Load(ctx, file)
+func protos(ctx context.Context, files Files, file string) (func(*traffic.Call) (Conformance, []string), error) {
+	types, err := protobuf.LoadFrom(ctx, files, file)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"path"
 	"strings"
 
@@ -19,9 +18,9 @@ import (
 
 // jsonSchema makes a check of the bodies of calls by a JSON Schema (2020-12 unless it says another draft), which may be
 // written in YAML. Bodies that do not call themselves JSON are not its business.
-func jsonSchema(folder *os.Root, name string, data []byte, part Part) (func(*traffic.Call) (Conformance, []string), error) {
+func jsonSchema(files Files, name string, data []byte, part Part) (func(*traffic.Call) (Conformance, []string), error) {
 	c := jsonschema.NewCompiler()
-	c.UseLoader(below{folder})
+	c.UseLoader(below{files})
 	doc, err := parsed(data)
 	if err != nil {
 		return nil, err
@@ -100,8 +99,8 @@ func contentType(list []traffic.Header) string {
 	return ""
 }
 
-// below reads what schemas refer to, from below a folder.
-type below struct{ folder *os.Root }
+// below reads what schemas refer to.
+type below struct{ files Files }
 
 // Load reads one of them.
 func (b below) Load(at string) (any, error) {
@@ -109,7 +108,7 @@ func (b below) Load(at string) (any, error) {
 	if err != nil || u.Scheme != "file" {
 		return nil, fmt.Errorf("%s is not a file below the folder, and is not read", at)
 	}
-	data, err := read(b.folder, path.Clean(strings.TrimPrefix(u.Path, "/")))
+	data, err := b.files(path.Clean(strings.TrimPrefix(u.Path, "/")))
 	if err != nil {
 		return nil, err
 	}

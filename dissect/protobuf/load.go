@@ -1,10 +1,13 @@
 package protobuf
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -43,9 +46,9 @@ func (t *Types) load(ctx context.Context, path string) error {
 		if err != nil {
 			return err
 		}
-		return t.compile(ctx, []string{path}, names...)
+		return t.compile(ctx, &protocompile.SourceResolver{ImportPaths: []string{path}}, names...)
 	case strings.HasSuffix(path, ".proto"):
-		return t.compile(ctx, above(path), filepath.Base(path))
+		return t.compile(ctx, &protocompile.SourceResolver{ImportPaths: above(path)}, filepath.Base(path))
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -82,8 +85,38 @@ func above(file string) (dirs []string) {
 	return dirs
 }
 
-func (t *Types) compile(ctx context.Context, dirs []string, names ...string) error {
-	c := protocompile.Compiler{Resolver: protocompile.WithStandardImports(&protocompile.SourceResolver{ImportPaths: dirs})}
+// LoadFrom reads one file of the protobuf language or a descriptor set, named by its path with slashes, and what it imports, by
+// a function; imports are looked for in its folder and the folders above. Several goroutines may call the function.
+func LoadFrom(ctx context.Context, read func(name string) ([]byte, error), name string) (*Types, error) {
+	t := &Types{methods: map[string][2]*message{}}
+	err := t.loadFrom(ctx, read, name)
+	if err != nil {
+		return nil, fmt.Errorf("read protobuf descriptions from %s: %w", name, err)
+	}
+	return t, nil
+}
+
+func (t *Types) loadFrom(ctx context.Context, read func(name string) ([]byte, error), name string) error {
+	if !strings.HasSuffix(name, ".proto") {
+		b, err := read(name)
+		if err != nil {
+			return err
+		}
+		return t.descriptors(b)
+	}
+	dirs := []string{path.Dir(name)}
+	for dirs[len(dirs)-1] != "." {
+		dirs = append(dirs, path.Dir(dirs[len(dirs)-1]))
+	}
+	open := func(name string) (io.ReadCloser, error) {
+		b, err := read(filepath.ToSlash(name))
+		return io.NopCloser(bytes.NewReader(b)), err
+	}
+	return t.compile(ctx, &protocompile.SourceResolver{ImportPaths: dirs, Accessor: open}, path.Base(name))
+}
+
+func (t *Types) compile(ctx context.Context, from *protocompile.SourceResolver, names ...string) error {
+	c := protocompile.Compiler{Resolver: protocompile.WithStandardImports(from)}
 	files, err := c.Compile(ctx, names...)
 	if err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"strings"
 
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -17,7 +17,7 @@ import (
 // Version of the form that this code writes and reads.
 const Version = 1
 
-// The members of a bundle. Check files are numbered; the verdict's window says what they are called.
+// The members of a bundle. Check files and contracts are numbered; the verdict's window says what they are called.
 const (
 	manifestName = "manifest.json"
 	VerdictName  = "verdict.json"   // traffic.Iteration
@@ -30,9 +30,17 @@ const (
 // CheckName is the member of a check file, from 0.
 func CheckName(i int) string { return fmt.Sprintf("checks/%03d.netcheck.yaml", i) }
 
+// ContractName is the member of a file that checks read, from 0.
+func ContractName(i int) string { return fmt.Sprintf(contractFolder+"%03d", i) }
+
+const contractFolder = "contracts/"
+
 // What a bundle holds at most: beyond that it is not written, and not read.
 const (
 	mostChecks   = 200
+	mostContract = 200       // files that checks read
+	mostContent  = 8 << 20   // bytes of one of these
+	mostTogether = 32 << 20  // of all of them: they are read into memory
 	mostText     = 4 << 20   // bytes of a check file, of the baseline, of the window
 	mostVerdict  = 64 << 20  //
 	mostRows     = 512 << 20 //
@@ -48,6 +56,7 @@ type Window struct {
 	Identities []traffic.Identity `json:"identities,omitempty"`
 	Files      []string           `json:"files,omitempty"` // what the check files are called in their workspace
 	Baseline   string             `json:"baseline,omitempty"`
+	Contracts  []string           `json:"contracts,omitempty"` // paths in the workspace of the files that checks read
 }
 
 // manifest is the first member.
@@ -55,6 +64,20 @@ type manifest struct {
 	Version int    `json:"version"`
 	Tool    string `json:"tool"` // that wrote it, with its version
 	Files   []file `json:"files"`
+}
+
+// bounded refuses files that are small each, and large together.
+func (m *manifest) bounded() error {
+	var sum int64
+	for _, f := range m.Files {
+		if strings.HasPrefix(f.Name, contractFolder) {
+			sum += f.Size
+		}
+		if sum > mostTogether {
+			return fmt.Errorf("the files that its checks read are larger than %d MiB together", mostTogether>>20)
+		}
+	}
+	return nil
 }
 
 type file struct {
@@ -78,6 +101,11 @@ func limit(name string) int64 {
 	for i := range mostChecks {
 		if name == CheckName(i) {
 			return mostText
+		}
+	}
+	for i := range mostContract {
+		if name == ContractName(i) {
+			return mostContent
 		}
 	}
 	return 0
@@ -120,6 +148,9 @@ func Write(w io.Writer, tool string, members []Member) error {
 			return fmt.Errorf("write a bundle: %s would be larger than %d MiB", x.Name, most>>20)
 		}
 		m.Files = append(m.Files, file{x.Name, counted.n, hex.EncodeToString(h.Sum(nil))})
+	}
+	if err := m.bounded(); err != nil {
+		return fmt.Errorf("write a bundle: %w", err)
 	}
 	head, err := JSON(manifestName, m)
 	if err != nil {
@@ -218,7 +249,7 @@ func (b *Bundle) manifest() (*manifest, error) {
 	if m.Version != Version {
 		return nil, fmt.Errorf("it is of version %d, and this devloop reads version %d", m.Version, Version)
 	}
-	return &m, nil
+	return &m, m.bounded()
 }
 
 // verify digests a member, and never reads more of it than the manifest says.
@@ -306,13 +337,17 @@ func (b *Bundle) Copy(w io.Writer, name string) error {
 }
 
 // Checks are the names of the check files that are there, in their order.
-func (b *Bundle) Checks() []string {
+func (b *Bundle) Checks() []string { return b.numbered(mostChecks, CheckName) }
+
+// Contracts are the names of the files that checks read, in their order.
+func (b *Bundle) Contracts() []string { return b.numbered(mostContract, ContractName) }
+
+func (b *Bundle) numbered(most int, called func(int) string) []string {
 	var names []string
-	for i := range mostChecks {
-		if name := CheckName(i); b.Has(name) {
+	for i := range most {
+		if name := called(i); b.Has(name) {
 			names = append(names, name)
 		}
 	}
-	slices.Sort(names)
 	return names
 }

@@ -16,6 +16,7 @@ func small(t testing.TB) []byte {
 	var b bytes.Buffer
 	err := Write(&b, "devloop test", []Member{
 		Bytes(VerdictName, []byte(`{"id":"i1"}`)), Bytes(RowsName, []byte(`{"calls":[]}`)), Bytes(WindowName, []byte(`{}`)), Bytes(CheckName(0), []byte("checks: []\n")),
+		Bytes(ContractName(0), []byte("openapi: 3.0.0\n")),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -33,6 +34,9 @@ func TestWrittenIsRead(t *testing.T) {
 	var v struct{ ID string }
 	if err := b.Into(VerdictName, &v); err != nil || v.ID != "i1" {
 		t.Errorf("%+v, %v", v, err)
+	}
+	if got := b.Contracts(); len(got) != 1 {
+		t.Errorf("%q", got)
 	}
 	if got := b.Checks(); len(got) != 1 || b.Has(PacketsName) || b.Tool != "devloop test" {
 		t.Errorf("%q, %+v", got, b)
@@ -77,6 +81,10 @@ func TestHostile(t *testing.T) {
 	good := [][2]string{{VerdictName, "{}"}, {RowsName, "{}"}, {WindowName, "{}"}}
 	with := func(more ...[2]string) [][2]string { return append(append([][2]string{}, good...), more...) }
 	whole := small(t)
+	var contracts [][2]string
+	for i := range mostTogether/mostContent + 1 {
+		contracts = append(contracts, [2]string{ContractName(i), strings.Repeat("a", mostContent)})
+	}
 	for _, tt := range []struct {
 		name string
 		data []byte
@@ -94,6 +102,9 @@ func TestHostile(t *testing.T) {
 		{"another digest", crafted(t, good, func(f []file) []file { f[1].SHA256 = strings.Repeat("0", 64); return f }), "was changed"},
 		{"larger than it says", crafted(t, with([2]string{CheckName(0), strings.Repeat("a", 5000)}), func(f []file) []file { f[3].Size = 10; return f }), "not of the size"},
 		{"a bomb", crafted(t, with([2]string{CheckName(0), strings.Repeat("a", mostText+1)}), nil), "larger than 4 MiB"},
+		{"a contract that climbs", crafted(t, with([2]string{"contracts/../x", "x"}), nil), "none of that name"},
+		{"one contract too many", crafted(t, with([2]string{ContractName(mostContract), "x"}), nil), "none of that name"},
+		{"contracts that are a bomb together", crafted(t, with(contracts...), nil), "larger than 32 MiB together"},
 		{"a manifest that is a bomb", crafted(t, good, func(f []file) []file { f[0].SHA256 = strings.Repeat("0", mostManifest); return f }), "larger than 1 MiB"},
 		{"rows are missing", crafted(t, good[:1], nil), "it has no rows.json"},
 		{"no manifest", func() []byte {
@@ -120,7 +131,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, name := range append(b.Checks(), VerdictName, RowsName, WindowName) {
+		for _, name := range append(append(b.Checks(), b.Contracts()...), VerdictName, RowsName, WindowName) {
 			if _, err := b.Bytes(name); err != nil {
 				t.Errorf("%s was verified and cannot be read: %v", name, err)
 			}
