@@ -39,11 +39,7 @@ func Serve(ctx context.Context, o Options, in io.Reader, out io.WriteCloser) err
 	s.rpc = jrpc2.NewServer(s.methods(), &jrpc2.ServerOptions{
 		AllowPush: true, Concurrency: 8, DisableBuiltin: true, NewContext: func() context.Context { return ctx },
 	})
-	s.rpc.Start(channel.LSP(in, out))
-	go func() {
-		<-ctx.Done()
-		s.rpc.Stop()
-	}()
+	s.rpc.Start(newStream(channel.LSP(in, out), ctx.Done()))
 	err := s.rpc.Wait()
 	cancel()
 	s.work.Wait()
@@ -182,10 +178,10 @@ func (s *server) initialized(context.Context, json.RawMessage) error {
 	return nil
 }
 
-// shut has nothing to do: what there is ends with exit, or with the client.
-func (s *server) shut(context.Context) (any, error) { return nil, nil }
+// shut has nothing to do: what there is ends with exit, or with the client. Some clients send an empty object with it, and with exit.
+func (s *server) shut(context.Context, json.RawMessage) (any, error) { return nil, nil }
 
-func (s *server) exit(context.Context) error {
+func (s *server) exit(context.Context, json.RawMessage) error {
 	s.end()
 	return nil
 }

@@ -3,10 +3,14 @@ package lsp
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/creachadair/jrpc2/channel"
 
 	"github.com/devloop-io/devloop/internal/control"
 	"github.com/devloop-io/devloop/traffic"
@@ -111,5 +115,37 @@ func TestPull(t *testing.T) {
 	e.call("initialize", json.RawMessage(`{"capabilities":{"experimental":{"devloop":true}}}`), &said)
 	if len(said.Capabilities.ExecuteCommandProvider.Commands) != 0 {
 		t.Errorf("%+v", said)
+	}
+}
+
+// TestEnd: a client may send something with shutdown and exit, as Claude Code does, go on after them, and leave its end open.
+func TestEnd(t *testing.T) {
+	for _, params := range []string{"", `,"params":null`, `,"params":{}`, `,"params":[]`} {
+		toServer, fromClient := io.Pipe()
+		toClient, fromServer := io.Pipe()
+		ended := make(chan error, 1)
+		go func() { ended <- Serve(context.Background(), Options{Version: "test"}, toServer, fromServer) }()
+		client := channel.LSP(toClient, fromClient)
+		send := func(text string) {
+			if err := client.Send([]byte(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		send(`{"jsonrpc":"2.0","id":1,"method":"shutdown"` + params + `}`)
+		if answer, err := client.Recv(); err != nil || strings.Contains(string(answer), "error") {
+			t.Errorf("shutdown%s: %s %v", params, answer, err)
+		}
+		send(`{"jsonrpc":"2.0","method":"exit"` + params + `}`)
+		go func() { _ = client.Send([]byte(`{"jsonrpc":"2.0","id":2,"method":"shutdown"}`)) }() // somebody may still read it
+		go func() { _, _ = io.Copy(io.Discard, toClient) }()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("exit%s: %v", params, err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Errorf("exit%s: the server goes on", params)
+		}
+		_ = fromClient.Close()
 	}
 }
