@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +30,9 @@ const (
 	frameBound   = 50.0      // ms that 95 of 100 frames take at most while a list of many calls is scrolled
 	elementBound = 100       // rows in the page, however many calls there are
 )
+
+// documented are the views that docs/images shows, and its pictures of them.
+var documented = map[string]string{"map-light": "dashboard-map", "call-tree-dark": "dashboard-call", "check-dark": "dashboard-check"}
 
 // seen is one line of testdata/dashboard.mjs: something that was looked at, or a figure.
 type seen struct {
@@ -100,12 +105,16 @@ func walkDashboard(t testing.TB, w *workspace) []seen {
 		t.Fatalf("devloop dashboard --print: exit %d\n%s", code, stderr)
 	}
 	_, token, _ := w.devloop("daemon", "token")
+	pictures, only := os.Getenv("DEVLOOP_PICTURES"), "" // all of them, for people
+	if pictures == "" {
+		pictures, only = t.TempDir(), strings.Join(slices.Collect(maps.Keys(documented)), ",")
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
 	defer cancel()
 	walk := exec.CommandContext(ctx, "node", script)
 	walk.Dir = w.dir
 	walk.Env = append(os.Environ(), "ADDRESS="+strings.TrimSpace(address), "TOKEN="+strings.TrimSpace(token), "CHROMIUM="+chromium, "PACKAGES="+packages,
-		"DEVLOOP="+program(t), "PICTURES="+os.Getenv("DEVLOOP_PICTURES"), "PROFILE="+t.TempDir())
+		"DEVLOOP="+program(t), "PICTURES="+pictures, "ONLY="+only, "PROFILE="+t.TempDir())
 	walk.Stderr = os.Stderr
 	out, err := walk.StdoutPipe()
 	if err != nil {
@@ -127,6 +136,10 @@ func walkDashboard(t testing.TB, w *workspace) []seen {
 	}
 	if err := walk.Wait(); err != nil {
 		t.Errorf("the walk through the dashboard: %v", err)
+	} else {
+		for view, name := range documented {
+			looksLike(t, decode(t, filepath.Join(pictures, "dashboard-"+view+".png")), name)
+		}
 	}
 	_, secret, _ := strings.Cut(strings.TrimSpace(address), "#code=")
 	log, err := os.ReadFile(filepath.Join(w.dir, ".devloop", "daemon.log"))

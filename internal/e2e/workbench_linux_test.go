@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"image"
-	"image/png"
 	"io"
 	"net"
 	"net/http"
@@ -62,6 +61,7 @@ func opened(t testing.TB, settings map[string]any) *workbench {
 	all := map[string]any{
 		"security.workspace.trust.enabled": false, "workbench.startupEditor": "none", "git.enabled": false, "telemetry.telemetryLevel": "off",
 		"workbench.tips.enabled": false, "editor.minimap.enabled": false, "testing.automaticallyOpenTestResults": "neverOpen", "chat.commandCenter.enabled": false,
+		"files.autoSave":                   "off", // in a browser it is on
 		"extensions.ignoreRecommendations": true, "editor.stickyScroll.enabled": false, "workbench.layoutControl.enabled": false,
 		"workbench.colorTheme": "Default Dark Modern", "terminal.integrated.gpuAcceleration": "off", "terminal.integrated.env.linux": map[string]string{"PATH": os.Getenv("PATH")},
 	}
@@ -107,7 +107,7 @@ func opened(t testing.TB, settings map[string]any) *workbench {
 		_ = cmd.Wait()                                      // ended by the signal
 		_ = log.Close()
 		if t.Failed() {
-			b.dump()
+			t.Log(b.log())
 		}
 	})
 	b.browse(needs)
@@ -302,66 +302,28 @@ func (b *workbench) shot(name string) image.Image {
 	return decode(b.t, file)
 }
 
-func decode(t testing.TB, file string) image.Image {
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	picture, err := png.Decode(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return picture
-}
-
-// pictured takes a picture and compares it with the one of the documentation, loosely: where the parts of the window are and how bright,
-// not what the clock says. DEVLOOP_SHOTS=docs/images takes the documentation's anew.
+// pictured takes a picture and compares it with the one of the documentation. DEVLOOP_SHOTS=docs/images takes the documentation's anew.
 func (b *workbench) pictured(name string) {
 	b.t.Helper()
-	got := b.shot(name)
-	want := decode(b.t, filepath.Join(root(), "docs", "images", name+".png"))
-	if got == nil || got.Bounds() != want.Bounds() {
-		b.t.Errorf("%s: the window has another size than in docs/images", name)
-		return
-	}
-	if d := difference(got, want); d > 0.06 {
-		b.t.Errorf("%s differs by %.0f %% from docs/images: look at both, and take it anew with %s=$PWD/docs/images", name, 100*d, shots)
-	}
+	looksLike(b.t, b.shot(name), name)
 }
 
-// difference is how far the brightness of two pictures lies apart, over fields of 60 by 60, from 0 to 1.
-func difference(a, b image.Image) float64 {
-	const field = 60
-	sum, n := 0.0, 0
-	for y := a.Bounds().Min.Y; y < a.Bounds().Max.Y; y += field {
-		for x := a.Bounds().Min.X; x < a.Bounds().Max.X; x += field {
-			d := brightness(a, x, y, field) - brightness(b, x, y, field)
-			sum, n = sum+max(d, -d), n+1
-		}
-	}
-	return sum / float64(n)
+// turn goes to a window by its number, and opens it where there is none.
+func (b *workbench) turn(window int) {
+	b.t.Helper()
+	b.do(map[string]any{"do": "turn", "window": window})
 }
 
-func brightness(p image.Image, x, y, field int) float64 {
-	sum, n := 0.0, 0
-	for j := y; j < min(y+field, p.Bounds().Max.Y); j += 2 {
-		for i := x; i < min(x+field, p.Bounds().Max.X); i += 2 {
-			r, g, b, _ := p.At(i, j).RGBA()
-			sum, n = sum+float64(r+g+b)/(3*0xffff), n+1
-		}
-	}
-	return sum / float64(n)
-}
-
-// dump writes what the extension said.
-func (b *workbench) dump() {
+// log is what the extension said, in all windows.
+func (b *workbench) log() string {
+	var all strings.Builder
 	_ = filepath.WalkDir(filepath.Join(b.folder, "data", "logs"), func(path string, d os.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && strings.Contains(path, "devloop") {
 			if text, err := os.ReadFile(path); err == nil {
-				b.t.Logf("%s:\n%s", filepath.Base(path), text[max(0, len(text)-4000):])
+				fmt.Fprintf(&all, "%s:\n%s\n", filepath.Base(path), text[max(0, len(text)-4000):])
 			}
 		}
 		return nil
 	})
+	return all.String()
 }

@@ -6,12 +6,24 @@ import * as readline from "node:readline";
 const [modules, program] = process.argv.slice(2);
 const { chromium } = createRequire(`${modules}/`)("playwright-core");
 const browser = await chromium.launch({ executablePath: program, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
-const page = await (await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: "dark" })).newPage();
-page.setDefaultTimeout(20_000);
 const asked = new Set(); // hosts
-page.on("request", (r) => asked.add(new URL(r.url()).hostname));
+const pages = []; // windows, each of a context of its own, as of another person
+let page;
+await turn(0);
+
+/** turn goes to a window, and opens it where there is none of that number. */
+async function turn(n) {
+	if (!pages[n]) {
+		pages[n] = await (await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: "dark" })).newPage();
+		pages[n].setDefaultTimeout(20_000);
+		pages[n].on("request", (r) => asked.add(new URL(r.url()).hostname));
+	}
+	page = pages[n];
+}
 
 const does = {
+	turn: ({ window }) => turn(window).then(() => null),
+	close: () => page.context().close().then(() => null),
 	open: ({ url }) => page.goto(url, { waitUntil: "domcontentloaded", timeout: 60_000 }).then(() => null),
 	wait: ({ selector, text }) => find(selector, text).waitFor().then(() => null),
 	click: ({ selector, text, modifiers }) => find(selector, text).click({ modifiers }).then(() => null),

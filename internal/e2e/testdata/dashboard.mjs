@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
 
-const { ADDRESS, TOKEN, CHROMIUM, PACKAGES, DEVLOOP, PICTURES, PROFILE } = process.env;
+const { ADDRESS, TOKEN, CHROMIUM, PACKAGES, DEVLOOP, PICTURES, ONLY, PROFILE } = process.env;
 const need = createRequire(join(PACKAGES, "/"));
 const { chromium } = need("playwright-core");
 const axe = readFileSync(need.resolve("axe-core/axe.min.js"), "utf8");
@@ -69,7 +69,7 @@ const go = async (to) => {
   await page.waitForTimeout(60);
 };
 const settled = () => page.waitForFunction(() => !document.querySelector("[data-busy]") && document.getAnimations().length === 0).then(() => page.waitForTimeout(60));
-const picture = async (name) => { if (PICTURES) await page.screenshot({ path: join(PICTURES, `dashboard-${name}.png`) }); };
+const picture = async (name) => { if (PICTURES && (!ONLY || ONLY.split(",").includes(name))) await page.screenshot({ path: join(PICTURES, `dashboard-${name}.png`) }); };
 const active = () => page.evaluate(() => { const a = document.activeElement; return `${a?.tagName} ${a?.id || a?.getAttribute("aria-label") || a?.textContent?.slice(0, 40)}`; });
 const rows = () => page.locator(".grid .body .row");
 const foot = () => page.locator(".foot").innerText();
