@@ -9,6 +9,7 @@ import (
 
 	"github.com/devloop-io/devloop/filter"
 	"github.com/devloop-io/devloop/store"
+	"github.com/devloop-io/devloop/store/columns"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -88,7 +89,7 @@ func (m *charting) edges(ctx context.Context) error {
 	key := func(c *traffic.Call) string {
 		return strings.Join([]string{m.level.name(&c.Src), m.level.name(&c.Dst), c.Src.Namespace, c.Dst.Namespace}, between)
 	}
-	by := grouping{of: key, columns: append(strings.Fields("src_ns dst_ns src_kind dst_kind dst_outside src_outside"), m.level.columns...), more: m.level.more}
+	by := grouping{of: key, ends: true, columns: append(strings.Fields("src_ns dst_ns src_kind dst_kind dst_outside src_outside"), m.level.columns...), more: m.level.more}
 	detail := grouping{of: func(c *traffic.Call) string { return protocolOf(c) + between + cut(asked(c), 160) }, more: askedFurther}
 	all, err := m.sums(ctx, by, &detail, 0)
 	if err != nil {
@@ -199,7 +200,7 @@ func (m *charting) finish(ctx context.Context) (*ServiceMap, error) {
 		return nil, err
 	}
 	m.found = len(m.all)
-	a := &ServiceMap{Nodes: []MapNode{}, Edges: []MapEdge{}, Reading: m.reading("calls and connections")}
+	a := &ServiceMap{Nodes: []MapNode{}, Reading: m.reading("calls and connections")}
 	slices.SortFunc(m.all, func(x, y *mapEdge) int {
 		return cmp.Or(cmp.Compare(y.calls, x.calls), cmp.Compare(y.bytes, x.bytes), cmp.Compare(x.src, y.src), cmp.Compare(x.dst, y.dst), cmp.Compare(x.name, y.name))
 	})
@@ -209,12 +210,18 @@ func (m *charting) finish(ctx context.Context) (*ServiceMap, error) {
 	}
 	nodes := map[string]*MapNode{}
 	seconds := a.seconds()
+	a.Edges = make([]MapEdge, len(m.all))
+	err := columns.Share(ctx, func(part, parts int) {
+		for i := part; i < len(m.all); i += parts {
+			a.Edges[i] = m.all[i].told(seconds)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
 	var examples []shown
-	for _, e := range m.all {
-		edge := MapEdge{Src: e.src, Dst: e.dst, Connections: e.conns, Bytes: e.bytes, Crosses: e.ends[0].Namespace != e.ends[1].Namespace, Stats: e.stats("", seconds)}
-		edge.handshake(&e.shaken)
-		edge.Protocols, edge.Endpoints = endpointsOf(e.details)
-		a.Edges = append(a.Edges, edge)
+	for i, e := range m.all {
+		edge := &a.Edges[i]
 		src, dst := m.node(nodes, e.src, &e.ends[0]), m.node(nodes, e.dst, &e.ends[1])
 		src.Out += e.calls
 		dst.In += e.calls
@@ -230,6 +237,14 @@ func (m *charting) finish(ctx context.Context) (*ServiceMap, error) {
 		a.Nodes = append(a.Nodes, *nodes[name])
 	}
 	return a, m.examples(ctx, examples)
+}
+
+// told is what an answer says of an edge.
+func (e *mapEdge) told(seconds float64) MapEdge {
+	edge := MapEdge{Src: e.src, Dst: e.dst, Connections: e.conns, Bytes: e.bytes, Crosses: e.ends[0].Namespace != e.ends[1].Namespace, Stats: e.stats("", seconds)}
+	edge.handshake(&e.shaken)
+	edge.Protocols, edge.Endpoints = endpointsOf(e.details)
+	return edge
 }
 
 // node is an end's node; ends of one name are one.

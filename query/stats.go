@@ -9,6 +9,7 @@ import (
 
 	"github.com/devloop-io/devloop/filter"
 	"github.com/devloop-io/devloop/store"
+	"github.com/devloop-io/devloop/store/columns"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -41,7 +42,10 @@ func GetAPIStats(ctx context.Context, db *Database, r StatsRequest) (*StatsAnswe
 	if err != nil {
 		return nil, err
 	}
-	total := all.total()
+	total, err := all.total(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if err := v.tally(total.calls); err != nil {
 		return nil, err
 	}
@@ -55,8 +59,14 @@ func GetAPIStats(ctx context.Context, db *Database, r StatsRequest) (*StatsAnswe
 		}
 	}
 	groups, a.Truncated = topGroups(groups, order, limit)
-	for _, g := range groups {
-		a.Stats = append(a.Stats, g.stats(g.name, seconds))
+	a.Stats = make([]Stats, len(groups))
+	err = columns.Share(ctx, func(part, parts int) {
+		for i := part; i < len(groups); i += parts {
+			a.Stats[i] = groups[i].stats(groups[i].name, seconds)
+		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	for _, begin := range slices.Sorted(maps.Keys(all.buckets)) {
 		a.Buckets = append(a.Buckets, TimeStats{TS: begin / 1e6, Stats: all.buckets[begin].stats("", float64(r.BucketMS)/1e3)})
@@ -128,12 +138,17 @@ func (v *survey) checkBuckets(ms int64) error {
 func (r *Reading) seconds() float64 { return float64(max(1, r.End-r.Start)) / 1e3 }
 
 // total is all groups together.
-func (s *summing) total() group {
-	var t group
-	for _, g := range s.groups {
-		t.merge(g)
+func (s *summing) total(ctx context.Context) (group, error) {
+	sums := make([]group, columns.Workers())
+	err := columns.Share(ctx, func(part, parts int) {
+		for i := part; i < len(s.groups); i += parts {
+			sums[part].merge(s.groups[i])
+		}
+	})
+	for i := range sums[1:] {
+		sums[0].merge(&sums[i+1])
 	}
-	return t
+	return sums[0], err
 }
 
 // topGroups are the first groups by an order.

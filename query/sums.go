@@ -14,6 +14,7 @@ import (
 // grouping says by what calls are summed up.
 type grouping struct {
 	of      func(*traffic.Call) string         // "" is no group: such a call counts in the totals alone
+	ends    bool                               // of looks at the ends of a call alone
 	conn    func(c *traffic.Connection) string // the same of connections, nil where they have none
 	columns []string                           // of a stored call that of looks at
 	more    []store.Further                    // and those that it looks at sometimes
@@ -58,16 +59,16 @@ func known(s string) string { return cmp.Or(s, unknown) }
 var groupings = map[string]grouping{
 	"endpoint": {of: endpointOf, columns: dstColumns, more: append([]store.Further{dstAddress}, askedFurther...)},
 	"service": {of: func(c *traffic.Call) string { return nameOf(&c.Dst) }, conn: func(c *traffic.Connection) string { return nameOf(&c.Dst) },
-		columns: dstColumns, more: []store.Further{dstAddress}},
+		ends: true, columns: dstColumns, more: []store.Further{dstAddress}},
 	"src": {of: func(c *traffic.Call) string { return nameOf(&c.Src) }, conn: func(c *traffic.Connection) string { return nameOf(&c.Src) },
-		columns: srcColumns, more: []store.Further{srcAddress}},
+		ends: true, columns: srcColumns, more: []store.Further{srcAddress}},
 	"dst": {of: func(c *traffic.Call) string { return nameOf(&c.Dst) }, conn: func(c *traffic.Connection) string { return nameOf(&c.Dst) },
-		columns: dstColumns, more: []store.Further{dstAddress}},
+		ends: true, columns: dstColumns, more: []store.Further{dstAddress}},
 	"namespace": {of: func(c *traffic.Call) string { return known(c.Dst.Namespace) }, conn: func(c *traffic.Connection) string { return known(c.Dst.Namespace) },
-		columns: []string{"dst_ns"}},
+		ends: true, columns: []string{"dst_ns"}},
 	"node": {of: func(c *traffic.Call) string { return known(cmp.Or(c.Dst.Node, c.Src.Node)) },
-		conn: func(c *traffic.Connection) string { return known(cmp.Or(c.Dst.Node, c.Src.Node)) }, columns: []string{"dst_node", "src_node"}},
-	"zone":   {of: func(c *traffic.Call) string { return known(c.Dst.Zone) }, conn: func(c *traffic.Connection) string { return known(c.Dst.Zone) }, columns: []string{"dst_zone"}},
+		conn: func(c *traffic.Connection) string { return known(cmp.Or(c.Dst.Node, c.Src.Node)) }, ends: true, columns: []string{"dst_node", "src_node"}},
+	"zone":   {of: func(c *traffic.Call) string { return known(c.Dst.Zone) }, conn: func(c *traffic.Connection) string { return known(c.Dst.Zone) }, ends: true, columns: []string{"dst_zone"}},
 	"status": {of: result, columns: endColumns, more: endFurther},
 	"proto":  {of: func(c *traffic.Call) string { return protocolOf(c) }, columns: nil},
 	"cause": {of: func(c *traffic.Call) string {
@@ -252,11 +253,20 @@ func (s *summing) relieve() {
 	}
 }
 
-func (s *summing) merge(o *summing) {
+func (s *summing) merge(ctx context.Context, o *summing) error {
 	groups, details := make([]int, len(o.groups)), make([]int, len(o.details))
 	for i, g := range o.groups {
 		groups[i] = s.index(g.name, g.like)
-		s.groups[groups[i]].merge(g)
+	}
+	err := columns.Share(ctx, func(part, parts int) {
+		for i, g := range o.groups {
+			if groups[i]%parts == part {
+				s.groups[groups[i]].merge(g)
+			}
+		}
+	})
+	if err != nil {
+		return err
 	}
 	for i, name := range o.details {
 		details[i] = intern(&s.details, s.byDetail, name)
@@ -265,6 +275,7 @@ func (s *summing) merge(o *summing) {
 	for begin, b := range o.buckets {
 		s.bucket(begin, 1).merge(b)
 	}
+	return nil
 }
 
 // detail hands each group its details.
@@ -338,7 +349,9 @@ func (v *survey) sumColumns(ctx context.Context, by grouping, detail *grouping, 
 		case all == nil:
 			all = w.finish()
 		default:
-			all.merge(w.finish())
+			if err := all.merge(ctx, w.finish()); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if all == nil {
@@ -364,12 +377,12 @@ type columnSums struct {
 
 func newColumnSums(by grouping, detail *grouping, width int64) *columnSums {
 	s := &columnSums{summing: newSumming(), width: width, byEnd: map[outcome]int{}}
-	s.key = s.sorting.Classifier(by.columns, by.more, func(c *traffic.Call) int { return s.index(by.of(c), c) })
-	s.end = s.sorting.Classifier(endColumns, endFurther, func(c *traffic.Call) int {
+	s.key = s.sorting.Classifier(by.ends, by.columns, by.more, func(c *traffic.Call) int { return s.index(by.of(c), c) })
+	s.end = s.sorting.Classifier(false, endColumns, endFurther, func(c *traffic.Call) int {
 		return intern(&s.outcomes, s.byEnd, outcomeOf(c))
 	})
 	if detail != nil {
-		s.detail = s.sorting.Classifier(detail.columns, detail.more, func(c *traffic.Call) int {
+		s.detail = s.sorting.Classifier(detail.ends, detail.columns, detail.more, func(c *traffic.Call) int {
 			return intern(&s.details, s.byDetail, detail.of(c))
 		})
 	}

@@ -46,6 +46,7 @@ func connectionsOf(g *columns.Group, column string, numbers map[uint64]bool) ([]
 	if wanted.Empty() {
 		return nil, nil
 	}
+	g.Ahead(columnNames(connColumns()), wanted)
 	var all []*columns.Column
 	for _, s := range connColumns() {
 		c, err := g.ColumnOf(s.column, wanted)

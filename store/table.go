@@ -160,6 +160,7 @@ func (t *CallTable) Calls(ctx context.Context, rows []int64, names []string) ([]
 		for _, row := range rows[s.from:s.to] {
 			wanted.Set(int(row - g.First))
 		}
+		g.Ahead(columnNames(set), wanted)
 		var all []*columns.Column
 		for _, c := range set {
 			column, err := g.ColumnOf(c.column, wanted)
@@ -180,6 +181,14 @@ func (t *CallTable) Calls(ctx context.Context, rows []int64, names []string) ([]
 	return calls, err
 }
 
+func columnNames(set []setter) []string {
+	names := make([]string, len(set))
+	for i, s := range set {
+		names[i] = s.column
+	}
+	return names
+}
+
 // CallGroup is a part of the file at work: the calls in it that a search selects. It belongs to one goroutine.
 type CallGroup struct {
 	*columns.Group
@@ -195,12 +204,18 @@ func (t *CallTable) Scan(ctx context.Context, s CallSearch, visit func(worker in
 		if err != nil || rows.Empty() {
 			return true, err
 		}
+		g.Narrow(rows)
 		return true, visit(worker, &CallGroup{Group: g, Selected: rows})
 	})
 }
 
-// baseColumns tell what a call is: all else that is known of it depends on that. Classifiers begin with them.
-var baseColumns = []string{"raw", "proto", "http", "grpc", "postgresql", "redis", "dns", "tls", "ws"}
+// baseColumns tell what a call is: most else that is known of it depends on that. Classifiers begin with them; those that look only at
+// the ends of calls begin with the first.
+var (
+	baseColumns = append([]string{"raw", "proto"}, partColumns...)
+	endsColumns = baseColumns[:1]
+	partColumns = []string{"http", "grpc", "postgresql", "redis", "dns", "tls", "ws"}
+)
 
 // Sorting sorts the calls of one part of a file after the other, each by several classifiers. One goroutine at a time may use it.
 type Sorting struct {
@@ -215,6 +230,7 @@ type Classifier struct {
 	columns []string
 	more    []Further
 	of      func(*traffic.Call) int
+	base    []string
 	set     []setter
 	by      columns.Numbering
 	known   []int // class of each number of by, and 1; 0 where it was not asked for
@@ -229,10 +245,14 @@ type Further struct {
 }
 
 // Classifier makes a classifier. Of gets calls in which only the fields of these columns are right, and returns their class; the name of
-// an end (src_name, dst_name) stands where its service does. It is called about once for each combination.
-func (s *Sorting) Classifier(names []string, more []Further, of func(*traffic.Call) int) *Classifier {
-	c := &Classifier{columns: names, more: more, of: of}
-	reads := slices.Concat(baseColumns, names)
+// an end (src_name, dst_name) stands where its service does. It is called about once for each combination. With ends, it looks at those
+// alone, and not at what a call is.
+func (s *Sorting) Classifier(ends bool, names []string, more []Further, of func(*traffic.Call) int) *Classifier {
+	c := &Classifier{columns: names, more: more, of: of, base: baseColumns}
+	if ends {
+		c.base = endsColumns
+	}
+	reads := slices.Concat(c.base, names)
 	for _, m := range more {
 		reads = append(reads, m.Columns...)
 	}
@@ -258,12 +278,27 @@ func (s *Sorting) Sort(g *CallGroup) error {
 	}
 	base := g.Sort(g.Selected, &s.base)
 	defer base.Done()
-	for _, name := range baseColumns {
-		if err := base.By(g.Group, name); err != nil {
-			return err
-		}
+	if err := base.By(g.Group, "raw"); err != nil {
+		return err
 	}
+	if err := s.split(g, base, endsColumns); err != nil {
+		return err
+	}
+	if err := base.By(g.Group, "proto"); err != nil {
+		return err
+	}
+	if err := base.ByFlags(g.Group, partColumns); err != nil {
+		return err
+	}
+	return s.split(g, base, baseColumns)
+}
+
+// split has the classifiers go on that begin with some columns.
+func (s *Sorting) split(g *CallGroup, base *columns.Classes, begin []string) error {
 	for _, c := range s.classifiers {
+		if len(c.base) != len(begin) {
+			continue
+		}
 		if err := c.sort(g, base.Split(&c.by)); err != nil {
 			return err
 		}
@@ -367,7 +402,7 @@ func (c *Classifier) call(g *CallGroup, where []columns.Bits, row int) (*traffic
 
 // read are the rows of which a column was read, nil where it does not matter for this row.
 func (c *Classifier) read(g *CallGroup, where []columns.Bits, name string, row int) columns.Bits {
-	if slices.Contains(baseColumns, name) || slices.Contains(c.columns, name) {
+	if slices.Contains(c.base, name) || slices.Contains(c.columns, name) {
 		return g.Selected
 	}
 	for i, m := range c.more {

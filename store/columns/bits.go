@@ -64,6 +64,21 @@ func (b Bits) Empty() bool {
 	return true
 }
 
+// ends are the first and the last row, 0 and -1 where there is none.
+func (b Bits) ends() (first, last int) {
+	low, high := 0, len(b)-1
+	for low <= high && b[low] == 0 {
+		low++
+	}
+	if low > high {
+		return 0, -1
+	}
+	for b[high] == 0 {
+		high--
+	}
+	return low*64 + bits.TrailingZeros64(b[low]), high*64 + 63 - bits.LeadingZeros64(b[high])
+}
+
 // All are the rows in order.
 func (b Bits) All() iter.Seq[int] {
 	return func(yield func(int) bool) {

@@ -1,7 +1,9 @@
 package columns
 
 import (
+	"fmt"
 	"math"
+	"math/bits"
 	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
@@ -93,12 +95,7 @@ func (c *Classes) By(g *Group, name string) error {
 			if !p.same {
 				code = p.codes[i-p.start]
 			}
-			var place *uint32
-			if dense {
-				place = &c.table[int(c.Of[i])*n+int(code)]
-			} else {
-				place = c.hashed(uint64(c.Of[i])*uint64(n) + uint64(code))
-			}
+			place := c.cell(dense, int(c.Of[i])*n+int(code))
 			if *place == 0 {
 				c.begin(column, number, i, numbers)
 				*place = uint32(len(c.First))
@@ -129,12 +126,7 @@ func (c *Classes) ByAmong(g *Group, name string, only Bits) error {
 			if !p.same {
 				code = p.codes[i-p.start]
 			}
-			var place *uint32
-			if dense {
-				place = &c.table[int(c.Of[i])*n+int(code)]
-			} else {
-				place = c.hashed(uint64(c.Of[i])*uint64(n) + uint64(code))
-			}
+			place := c.cell(dense, int(c.Of[i])*n+int(code))
 			if *place == 0 {
 				c.begin(column, number, i, numbers)
 				*place = uint32(len(c.First))
@@ -143,6 +135,54 @@ func (c *Classes) ByAmong(g *Group, name string, only Bits) error {
 		}
 	}
 	return nil
+}
+
+// ByFlags splits the classes by some columns of flags, at most eight, in one step.
+func (c *Classes) ByFlags(g *Group, names []string) error {
+	number := c.steps
+	c.steps++
+	if len(c.First) == 0 {
+		return nil
+	}
+	if len(names) > 8 {
+		return fmt.Errorf("%d columns of flags are too many for one step", len(names))
+	}
+	c.memory.codes = grow(c.memory.codes, g.Rows)
+	codes := c.memory.codes
+	clear(codes)
+	for k, name := range names {
+		column, err := g.ColumnOf(name, c.sel)
+		if err != nil {
+			return err
+		}
+		column.addFlags(codes, uint32(1)<<k)
+	}
+	n := 1 << len(names)
+	dense, numbers := c.lookUp(len(c.First), n, g.Rows), c.Number
+	c.First, c.Number, c.spare = c.First[:0], c.spare[:0], numbers
+	for i, code := range codes {
+		if !c.whole && !c.sel.Has(i) {
+			continue
+		}
+		place := c.cell(dense, int(c.Of[i])*n+int(code))
+		if *place == 0 {
+			c.First = append(c.First, i)
+			if c.by != nil {
+				c.Number = append(c.Number, c.by.class(c.by.step(number), numbers[c.Of[i]], code))
+			}
+			*place = uint32(len(c.First))
+		}
+		c.Of[i] = *place - 1
+	}
+	return nil
+}
+
+// cell is where the class stands that rows of one class and one number come to.
+func (c *Classes) cell(dense bool, key int) *uint32 {
+	if dense {
+		return &c.table[key]
+	}
+	return c.hashed(uint64(key))
 }
 
 // begin adds the class of row i, which was of another one.
@@ -270,6 +310,28 @@ func (c *Column) codes(out []uint32, sel Bits) int {
 		return c.numberCodes(out, sel)
 	}
 	return c.textCodes(out, sel)
+}
+
+// addFlags adds a number for each row whose flag is set. Most flags are set in few rows, or in long stretches.
+func (c *Column) addFlags(out []uint32, number uint32) {
+	for k := range c.parts {
+		p := &c.parts[k]
+		if p.same {
+			if p.value != 0 {
+				for i := range p.n {
+					out[p.start+i] |= number
+				}
+			}
+			continue
+		}
+		for at, b := range p.flags {
+			for ; b != 0; b &= b - 1 {
+				if i := at*8 + bits.TrailingZeros8(b); i < p.n {
+					out[p.start+i] |= number
+				}
+			}
+		}
+	}
 }
 
 // constant reports whether no flag of the column is set; so a call that is of one protocol is not of the others.

@@ -50,21 +50,22 @@ type columnReader struct {
 	*Column
 	pages pages
 	chunk *chunk
-	n     int // rows of the group
-	next  int // row of the next page
+	n     int  // rows of the group
+	next  int  // row of the next page
+	few   bool // pages are few, and have room of their own
 	small []int32
 }
 
 // newColumn begins to read a column; what it borrows is given back with release.
-func (g *Group) newColumn(i int, rows Bits) *columnReader {
+func (g *Group) newColumn(i int, rows Bits, few bool) *columnReader {
 	x := &g.chunks[i]
-	return &columnReader{Column: &Column{Kind: g.kinds[i], rows: rows, memory: g.memory}, chunk: x, n: g.Rows,
+	return &columnReader{Column: &Column{Kind: g.kinds[i], rows: rows, memory: g.memory}, chunk: x, n: g.Rows, few: few,
 		pages: pages{from: g.from, memory: g.memory, codec: x.codec, at: x.at, end: x.at + x.size}}
 }
 
-// readColumn reads a column: whole, or the pages that hold some of the rows.
-func (g *Group) readColumn(i int, rows Bits) (*Column, error) {
-	r := g.newColumn(i, rows)
+// readColumn reads a column: whole, or the pages that hold some of the rows, which may be few.
+func (g *Group) readColumn(i int, rows Bits, few bool) (*Column, error) {
+	r := g.newColumn(i, rows, few)
 	if r.chunk.same {
 		r.rows = nil
 		r.parts = append(r.parts, part{n: r.n, same: true, value: r.chunk.low})
@@ -261,7 +262,7 @@ func (r *columnReader) decodeCodes(p *part, b []byte) (err error) {
 		return nil
 	}
 	out := []int32(nil)
-	if p.own = r.rows != nil; p.own {
+	if p.own = r.few; p.own {
 		out = r.memory.small.get(p.n + 8)
 	} else {
 		if r.codeRoom == nil {
@@ -307,7 +308,7 @@ func (r *columnReader) decodeNumbers(p *part, h *page, b []byte) (n int, err err
 		return 0, errDamaged
 	}
 	out := []int64(nil)
-	if p.own = r.rows != nil; p.own {
+	if p.own = r.few; p.own {
 		out = r.memory.numbers.get(p.n)[:p.n]
 	} else {
 		if r.numberRoom == nil {

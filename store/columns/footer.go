@@ -53,11 +53,13 @@ func readFooter(r io.ReaderAt, size int64) (*footer, error) {
 	if string(end[4:]) != "PAR1" || n > size-least {
 		return nil, errDamaged
 	}
-	if n+8 > int64(len(tail)) {
-		tail = make([]byte, n+8)
-		if _, err := r.ReadAt(tail, size-n-8); err != nil {
+	if more := n + 8 - int64(len(tail)); more > 0 {
+		whole := make([]byte, n+8)
+		copy(whole[more:], tail)
+		if _, err := r.ReadAt(whole[:more], size-n-8); err != nil {
 			return nil, err
 		}
+		tail = whole
 	}
 	return parseFooter(tail[int64(len(tail))-n-8:len(tail)-8], size)
 }

@@ -3,7 +3,6 @@ package columns
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"strings"
 
 	"cel.dev/cel-go/common/types"
@@ -16,8 +15,9 @@ import (
 type Group struct {
 	First  int64 // number of its first row in the file
 	Rows   int
-	from   io.ReaderAt
+	from   *source
 	memory *scratch
+	hull   Bits // rows from the first to the last that are asked for, nil for all
 	chunks []chunk
 	kinds  []parquet.Kind // of the columns
 	number map[string]int // of a column, by its name
@@ -38,10 +38,15 @@ func (g *Group) ColumnOf(name string, rows Bits) (*Column, error) {
 	if !ok {
 		return nil, fmt.Errorf("the file has no column %s: it was written by another version; dissect the snapshot again", name)
 	}
-	if rows != nil && rows.Count()*sparse > g.Rows {
+	few := rows != nil && g.few(rows)
+	switch {
+	case few:
+	case rows != nil && g.hull != nil && rows.within(g.hull):
+		rows = g.hull
+	default:
 		rows = nil
 	}
-	c, err := g.readColumn(i, rows)
+	c, err := g.readColumn(i, rows, few)
 	if err != nil {
 		return nil, fmt.Errorf("read column %s: %w", name, err)
 	}
@@ -52,8 +57,21 @@ func (g *Group) ColumnOf(name string, rows Bits) (*Column, error) {
 	return c, nil
 }
 
-// sparse rows are at most every so manieth: for these it is worth to leave pages out.
+// sparse rows are at most every so manieth: for these it is worth to leave pages out wherever they stand.
 const sparse = 64
+
+func (g *Group) few(rows Bits) bool { return rows.Count()*sparse <= g.Rows }
+
+// Narrow tells that from now on only these rows are asked for: pages before the first and behind the last of them are left out.
+func (g *Group) Narrow(rows Bits) {
+	first, last := rows.ends()
+	if n := last - first + 1; n <= 0 || n > g.Rows*3/4 {
+		g.hull = nil
+		return
+	}
+	g.hull = newBits(g.Rows)
+	g.hull.setRange(first, last+1)
+}
 
 func (g *Group) release() {
 	for _, c := range g.cache {

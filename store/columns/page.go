@@ -96,7 +96,7 @@ func readHeader(b []byte) (h page, n int, err error) {
 	if c.bad || h.plain < 0 || h.plain > maxPage || h.packed < 0 || h.packed > maxPage || h.values < 0 || h.values > maxRows || h.levels < 0 || h.levels > h.packed || h.levels > h.plain {
 		return h, 0, errDamaged
 	}
-	return h, len(b) - len(c.b), nil
+	return h, c.at, nil
 }
 
 // data reads the header of a page of data, of either version, or of a dictionary.

@@ -59,6 +59,8 @@ func readTest(path string, rows func(i int) bool, see func(i int, r testRow)) er
 				sel.Set(i)
 			}
 		}
+		g.Narrow(sel)
+		g.Ahead([]string{"name", "text", "large"}, sel)
 		column := map[string]*Column{}
 		for name := range g.number {
 			c, err := g.ColumnOf(name, sel)
@@ -77,18 +79,23 @@ func readTest(path string, rows func(i int) bool, see func(i int, r testRow)) er
 	})
 }
 
-// What a library wrote is read as it was written: whole columns and single pages, of both versions.
+// What a library wrote is read as it was written: whole columns, single pages, and those between two rows, of both versions.
 func TestReadsWhatWasWritten(t *testing.T) {
 	t.Parallel()
 	for version := 1; version <= 2; version++ {
-		for _, every := range []int{1, 400} {
+		for _, wanted := range []func(i int) bool{
+			func(int) bool { return true },
+			func(i int) bool { return i%400 == 0 },
+			func(i int) bool { return i >= 750 && i < 1300 && i%2 == 0 },
+			func(i int) bool { return i == 2344 || i < 2 },
+		} {
 			const n = 2345
 			path := filepath.Join(t.TempDir(), "rows")
 			if err := os.WriteFile(path, testFile(t, n, version), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			seen := make([]bool, n)
-			err := readTest(path, func(i int) bool { return i%every == 0 }, func(i int, r testRow) {
+			err := readTest(path, wanted, func(i int, r testRow) {
 				if seen[i] = true; r != testRowAt(i) {
 					t.Errorf("version %d: row %d is %+v, want %+v", version, i, r, testRowAt(i))
 				}
@@ -96,12 +103,96 @@ func TestReadsWhatWasWritten(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for i := 0; i < n; i += every {
-				if !seen[i] {
-					t.Fatalf("version %d: row %d was not read", version, i)
+			for i := range n {
+				if seen[i] != wanted(i) {
+					t.Fatalf("version %d: row %d was read: %v", version, i, seen[i])
 				}
 			}
 		}
+	}
+}
+
+// Pages that hold no row that is asked for are not read.
+func TestNarrowLeavesPagesOut(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "rows")
+	if err := os.WriteFile(path, testFile(t, 1000, 2), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	err = f.InTurn(t.Context(), []int{0}, func(g *Group) (bool, error) {
+		sel := newBits(g.Rows)
+		sel.setRange(400, 500)
+		g.Narrow(sel)
+		c, err := g.ColumnOf("plain", sel)
+		if err != nil {
+			return false, err
+		}
+		rows := 0
+		for _, p := range c.parts {
+			rows += p.n
+		}
+		if rows < 100 || rows > 900 {
+			t.Errorf("%d rows were read for 100", rows)
+		}
+		if c, err = g.Column("plain"); err == nil && string(c.Text(7)) != testRowAt(7).Plain {
+			t.Errorf("row 7 is %q", c.Text(7))
+		}
+		return false, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Flags split classes at once as they do one by one, and numbered alike in all row groups.
+func TestByFlags(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "rows")
+	if err := os.WriteFile(path, testFile(t, 2345, 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var by Numbering
+	numbers := map[string]uint32{} // of a name and a flag
+	err = f.InTurn(t.Context(), f.InOrder(), func(g *Group) (bool, error) {
+		sel := full(g.Rows)
+		sel.clear(5)
+		c := g.Sort(sel, &by)
+		defer c.Done()
+		if err := c.By(g, "name"); err != nil {
+			return false, err
+		}
+		if err := c.ByFlags(g, []string{"never", "flag"}); err != nil {
+			return false, err
+		}
+		for i := range sel.All() {
+			row := testRowAt(int(g.First) + i)
+			key, number := fmt.Sprint(row.Name, row.Flag), c.Number[c.Of[i]]
+			if old, ok := numbers[key]; ok && old != number {
+				t.Fatalf("row %d, %s, has number %d and %d", i, key, old, number)
+			}
+			numbers[key] = number
+		}
+		return true, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	distinct := map[uint32]bool{}
+	for _, n := range numbers {
+		distinct[n] = true
+	}
+	if len(numbers) != 14 || len(distinct) != 14 {
+		t.Errorf("7 names by one flag have %d numbers, %d distinct", len(numbers), len(distinct))
 	}
 }
 

@@ -198,13 +198,17 @@ func (f *File) Each(ctx context.Context, groups []int, do func(worker int, g *Gr
 			}
 		}
 	}()
+	ahead := readAhead{f: f, groups: groups}
 	err := inParallel(ctx, len(groups), func(worker, i int) (bool, error) {
 		if memory[worker] == nil {
 			memory[worker] = scratches.Get().(*scratch)
 		}
+		ahead.begin(i)
 		g := f.group(groups[i], memory[worker])
 		defer g.release()
-		return do(worker, g, groups[i])
+		more, err := do(worker, g, groups[i])
+		ahead.done(g)
+		return more, err
 	})
 	if err != nil {
 		return fmt.Errorf("search the columns of %s: %w", filepath.Base(f.meta.path), err)
@@ -231,6 +235,15 @@ func (f *File) InTurn(ctx context.Context, groups []int, do func(g *Group) (more
 		}
 	}
 	return nil
+}
+
+// Share calls do on all processors at once, with the number of each, from 0, and how many they are.
+func Share(ctx context.Context, do func(part, parts int)) error {
+	parts := Workers()
+	return inParallel(ctx, parts, func(_, part int) (bool, error) {
+		do(part, parts)
+		return true, nil
+	})
 }
 
 // inParallel calls do with 0 to n-1, on all processors, until one fails or wants no more. What panics there panics here: whoever asked is

@@ -12,6 +12,7 @@ var errDamaged = errors.New("it is damaged: what describes its columns cannot be
 // so.
 type compact struct {
 	b   []byte
+	at  int // of the next byte: moving b itself would tell the collector of each step
 	bad bool
 }
 
@@ -34,30 +35,30 @@ const (
 // maxNested bounds structures inside of each other that are skipped.
 const maxNested = 16
 
-func (c *compact) fail() { c.b, c.bad = nil, true }
+func (c *compact) fail() { c.b, c.at, c.bad = nil, 0, true }
 
 func (c *compact) byte() byte {
-	if len(c.b) == 0 {
+	if c.at >= len(c.b) {
 		c.fail()
 		return 0
 	}
-	v := c.b[0]
-	c.b = c.b[1:]
+	v := c.b[c.at]
+	c.at++
 	return v
 }
 
 func (c *compact) uvarint() uint64 {
-	if len(c.b) > 0 && c.b[0] < 0x80 {
-		v := c.b[0]
-		c.b = c.b[1:]
+	if c.at < len(c.b) && c.b[c.at] < 0x80 {
+		v := c.b[c.at]
+		c.at++
 		return uint64(v)
 	}
-	v, n := binary.Uvarint(c.b)
+	v, n := binary.Uvarint(c.b[c.at:])
 	if n <= 0 {
 		c.fail()
 		return 0
 	}
-	c.b = c.b[n:]
+	c.at += n
 	return v
 }
 
@@ -65,6 +66,9 @@ func (c *compact) varint() int64 {
 	v := c.uvarint()
 	return int64(v>>1) ^ -int64(v&1)
 }
+
+// left is how many bytes were not read.
+func (c *compact) left() uint64 { return uint64(len(c.b) - c.at) }
 
 // field begins the next field of a structure: its type, and id moves on from the one before. The type is typeStop at the end.
 func (c *compact) field(id *int) byte {
@@ -92,12 +96,13 @@ func (c *compact) integer(kind byte) int64 {
 // binary is the value of a field of bytes, which lies in the bytes that are read.
 func (c *compact) binary(kind byte) []byte {
 	n := c.uvarint()
-	if kind != typeBinary || n > uint64(len(c.b)) {
+	if kind != typeBinary || n > c.left() {
 		c.fail()
 		return nil
 	}
-	v := c.b[:n:n]
-	c.b = c.b[n:]
+	end := c.at + int(n)
+	v := c.b[c.at:end:end]
+	c.at = end
 	return v
 }
 
@@ -112,7 +117,7 @@ func (c *compact) list(kind, of byte) int {
 	if n == 15 {
 		n = c.uvarint()
 	}
-	if n > uint64(len(c.b)) || n > 0 && head&0x0f != of { // an element takes a byte at least
+	if n > c.left() || n > 0 && head&0x0f != of { // an element takes a byte at least
 		c.fail()
 		return 0
 	}
@@ -142,7 +147,7 @@ func (c *compact) skipNested(kind byte, depth int) {
 		if n == 15 {
 			n = c.uvarint()
 		}
-		for range min(n, uint64(len(c.b))) {
+		for range min(n, c.left()) {
 			c.skipElement(head&0x0f, depth)
 		}
 	case kind == typeMap:
@@ -151,7 +156,7 @@ func (c *compact) skipNested(kind byte, depth int) {
 			return
 		}
 		types := c.byte()
-		for range min(n, uint64(len(c.b))) {
+		for range min(n, c.left()) {
 			c.skipElement(types>>4, depth)
 			c.skipElement(types&0x0f, depth)
 		}
@@ -177,9 +182,9 @@ func (c *compact) skipElement(kind byte, depth int) {
 }
 
 func (c *compact) drop(n uint64) {
-	if n > uint64(len(c.b)) {
+	if n > c.left() {
 		c.fail()
 		return
 	}
-	c.b = c.b[n:]
+	c.at += int(n)
 }
