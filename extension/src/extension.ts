@@ -30,7 +30,12 @@ export function activate(context: vscode.ExtensionContext): void {
 	extension.register();
 	void extension.start();
 	context.subscriptions.push(vscode.workspace.onDidGrantWorkspaceTrust(() => void extension.start()));
-	log.info(`activated in ${(performance.now() - begun).toFixed(1)} ms`);
+	log.info(`activated in ${(performance.now() - begun).toFixed(1)} ms, ${where(vscode.env.remoteName, vscode.env.uiKind === vscode.UIKind.Web)}`);
+}
+
+/** where says which machine this runs on: with a remote window that is the remote one, where the services are. */
+function where(remote: string | undefined, web: boolean): string {
+	return `on ${remote === undefined ? "this machine" : `the remote machine ${remote}`}${web ? ", shown in a browser" : ""}`;
 }
 
 class Extension {
