@@ -244,7 +244,7 @@ func (o *outcome) doubt(lost *loss) (reason string, more int) {
 			}
 		}
 	}
-	unasked, beheaded, unanswered, orphaned := o.bySight(unique(open))
+	unasked, beheaded, unanswered, orphaned, stepped := o.bySight(unique(open))
 	if len(unanswered) > 0 {
 		clauses = append(clauses, fmt.Sprintf("%s have no whole answer, so what expect asks of their responses is not known", o.share(unanswered, len(o.s.rows))))
 	}
@@ -257,6 +257,9 @@ func (o *outcome) doubt(lost *loss) (reason string, more int) {
 	if len(orphaned) > 0 {
 		clauses = append(clauses, fmt.Sprintf("%s have several calls that could be their parent, which neither trace nor time tells apart", o.share(orphaned, len(o.s.rows))))
 	}
+	if len(stepped) > 0 {
+		clauses = append(clauses, fmt.Sprintf("%s end before they begin, because the clock was set back meanwhile, so how long they took is not known", o.share(stepped, len(o.s.rows))))
+	}
 	if lost != nil {
 		clauses = append(clauses, "the capture is incomplete where this check looks: "+lost.String())
 	}
@@ -266,8 +269,8 @@ func (o *outcome) doubt(lost *loss) (reason string, more int) {
 	return strings.Join(dedupe(clauses), "; "), more
 }
 
-// bySight tells rows whose requests, headers or parents are not known from those that lack answers.
-func (o *outcome) bySight(open []int) (unasked, beheaded, unanswered, orphaned []int) {
+// bySight tells rows whose requests, headers, parents or durations are not known from those that lack answers.
+func (o *outcome) bySight(open []int) (unasked, beheaded, unanswered, orphaned, stepped []int) {
 	for _, i := range open {
 		switch c := o.s.rows[i].Call; {
 		case c != nil && !c.Asked():
@@ -276,11 +279,13 @@ func (o *outcome) bySight(open []int) (unasked, beheaded, unanswered, orphaned [
 			beheaded = append(beheaded, i)
 		case c != nil && c.State == traffic.StateComplete && c.ParentCandidates > 1:
 			orphaned = append(orphaned, i)
+		case c != nil && c.ClockStepped():
+			stepped = append(stepped, i)
 		default:
 			unanswered = append(unanswered, i)
 		}
 	}
-	return unasked, beheaded, unanswered, orphaned
+	return unasked, beheaded, unanswered, orphaned, stepped
 }
 
 func (o *outcome) undecidedText() string {

@@ -21,6 +21,10 @@ const rerunFile = `checks:
     on: http
     expect: p50(latency) < duration("1s")
     on_inconclusive: rerun(max=0)
+  - name: no time
+    on: http
+    expect: p50(latency) < duration("1s")
+    on_inconclusive: rerun(budget=0s)
 `
 
 // More data are asked for only where they could decide, within the bounds, and never where something failed.
@@ -48,6 +52,7 @@ func TestUnfinished(t *testing.T) {
 		"a group failed":  {[]traffic.CheckResult{result("few", "x", traffic.Inconclusive, 3), result("few", "y", traffic.Fail, 0)}, 0, 0, nil},
 		"not asked for":   {[]traffic.CheckResult{result("never again", "", traffic.Inconclusive, 3)}, 0, 0, nil},
 		"a budget of 0":   {[]traffic.CheckResult{result("no budget", "", traffic.Inconclusive, 3)}, 0, 0, nil},
+		"no time at all":  {[]traffic.CheckResult{result("no time", "", traffic.Inconclusive, 3)}, 0, 0, nil},
 		"nothing at all":  {nil, 0, 0, nil},
 		"failed outright": {[]traffic.CheckResult{result("few", "", traffic.Fail, 3)}, 0, 0, nil},
 	} {

@@ -118,16 +118,17 @@ func (s *selection) numbers(e *rowExpression) (all []sample, lacking int, open [
 // waited is the least that an unknown value can be: a call whose wait ended without an answer took at least that long.
 func (s *selection) waited(e *rowExpression, i int) float64 {
 	c := s.rows[i].Call
-	if c == nil || c.State == traffic.StateOpen || c.End < c.Start {
+	if c == nil || c.State == traffic.StateOpen {
 		return math.Inf(-1)
 	}
+	took := max(0, c.End-c.Start) // the clock may have been set back meanwhile
 	switch e.text {
 	case "latency":
-		return float64(c.End - c.Start)
+		return float64(took)
 	case "latency_ms":
-		return float64(c.End-c.Start) / 1e6
+		return float64(took) / 1e6
 	case "elapsed_time":
-		return math.Floor(float64(c.End-c.Start) / 1e3)
+		return math.Floor(float64(took) / 1e3)
 	}
 	return math.Inf(-1)
 }

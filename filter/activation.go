@@ -119,7 +119,7 @@ func (a *Activation) unseen(f *Field, ok bool) bool {
 	switch {
 	case f.Response && !ok, f.Request && !c.Asked() && !(f.echoed && isDNS(a.row)):
 		return true
-	case unknownSQL(c, f), parentUnsure(c, f):
+	case unknownSQL(c, f), parentUnsure(c, f), f.timed && c.ClockStepped():
 		return true
 	case c.HTTP == nil:
 		return false

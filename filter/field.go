@@ -33,6 +33,7 @@ type Field struct {
 	partial bool            // filters read what there is of it, though a part is missing
 	echoed  bool            // answers repeat it: DNS answers carry the question
 	parent  bool            // it follows from which call the parent is, which may not be sure
+	timed   bool            // it says how long a call took, which is not known where the clock was set back meanwhile
 	head    head            // it follows from the headers of the request or response, which may be cut
 	end     int             // srcEnd, dstEnd, bothEnd: it follows from who the ends are
 	applies func(*Row) bool // false: this row can never have it; nil: all rows of Rows can

@@ -113,6 +113,9 @@ func (c *Call) Latency() int64 {
 	return c.End - c.Start
 }
 
+// ClockStepped reports whether the call ends before it begins, because the clock was set back meanwhile: how long it took is not known.
+func (c *Call) ClockStepped() bool { return c.Answered() && c.End < c.Start }
+
 // Answered reports whether a response was seen at all.
 func (c *Call) Answered() bool {
 	return c.State == StateComplete || c.State == StateTruncated || c.State == StateHalf
