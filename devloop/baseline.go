@@ -90,7 +90,7 @@ func (s *Session) undisturbed(iterations ...string) error {
 
 // CompareBaseline compares the present code with a recorded baseline, or with runs of another workspace.
 func (s *Session) CompareBaseline(ctx context.Context, r control.BaselineRequest, tell func(control.Event)) (*control.BaselineAnswer, error) {
-	_, _, a, err := s.compared(ctx, r, tell)
+	_, now, a, err := s.compared(ctx, r, tell)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,11 @@ func (s *Session) CompareBaseline(ctx context.Context, r control.BaselineRequest
 	case a.Report.Verdict == traffic.Fail && r.Other == nil:
 		a.Next = "mend it, or take it over: devloop baseline accept --reason WHY " + a.Name
 	case a.Report.Verdict == traffic.Inconclusive:
-		a.Next = "more runs decide more: devloop baseline compare --runs 5 " + a.Name
+		runs := max(5, a.Report.RunsNeed) // with these each run counts once
+		if now.Runs >= runs {
+			runs = min(2*now.Runs, baseline.MostRuns)
+		}
+		a.Next = fmt.Sprintf("more runs decide more: devloop baseline compare --runs %d %s", runs, a.Name)
 	}
 	return a, nil
 }

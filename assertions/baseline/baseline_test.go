@@ -247,6 +247,10 @@ func TestUnfitSides(t *testing.T) {
 	same.spread = 0
 	empty := clean0()
 	empty.calls = 0
+	wide := clean0()
+	wide.spread, wide.calls = 0.9, 600 // medians are steady, calls are not
+	wider := wide
+	wider.seed++
 	coarse := old
 	for name, c := range map[string]struct {
 		old, new *Baseline
@@ -260,6 +264,8 @@ func TestUnfitSides(t *testing.T) {
 		"all equal":                  {same.baseline(t, 5), same.baseline(t, 1), traffic.Pass, "is as before"},
 		"one run against one":        {clean0().baseline(t, 1), slower.baseline(t, 1), traffic.Inconclusive, "how much runs of the same code differ is not known from one run"},
 		"ties":                       {tied(t, coarse, 10), tied(t, old, 10), traffic.Pass, "is as before"},
+		"calls too unlike":           {through(t, wide.baseline(t, 10)), wider.baseline(t, 2), traffic.Inconclusive, "no number of calls would tell; whole runs may: need 4 more runs"},
+		"calls too unlike, few runs": {through(t, wide.baseline(t, 3)), wider.baseline(t, 2), traffic.Inconclusive, "no number of calls would tell; record 3 more runs of the baseline, so that whole runs can be compared"},
 		"seven runs a side, by run":  {clean0().baseline(t, 8), slower.baseline(t, 8), traffic.Fail, "got slower"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -117,7 +117,7 @@ func (c *comparison) latency(old, new *EndpointFacts, perRun int) {
 			f.Verdict, f.What = traffic.Pass, "is as before: "+size+", less than the "+bound+" that count"
 		default:
 			f.Verdict, f.What = traffic.Inconclusive, size+", which does not tell whether it is slower by the "+bound+" that count"
-			f.NeedMore = c.more(s, effect, basis, f)
+			f.NeedMore = more(s, effect, basis, f, perRun-len(old.Latency.Medians), perRun-len(new.Latency.Medians))
 		}
 	})
 }
@@ -168,19 +168,27 @@ func above(xs []float64, bound float64) int {
 	return n
 }
 
-// more is how many more calls, or runs, would decide; the sentence says so.
-func (c *comparison) more(s stat.Shift, effect float64, basis string, f *traffic.Finding) int {
+// more is how many more calls, or runs, would decide; the sentence says so. Where calls differ so much among themselves that no number
+// of them does, whole runs may: oldRuns and newRuns are how many each side lacks for that.
+func more(s stat.Shift, effect float64, basis string, f *traffic.Finding, oldRuns, newRuns int) int {
 	unit := "call"
 	if basis == "runs" {
 		unit = "run"
 	}
 	n := stat.ShiftNeeds(s, 1+effect)
-	if n >= stat.Never {
-		f.What += ": more of the new code alone would not tell; record more runs of the baseline"
+	switch {
+	case n < stat.Never:
+		f.What += ": need " + many(n, unit) + " more"
+		return n
+	case oldRuns > 0:
+		f.What += ": no number of calls would tell; record " + many(oldRuns, "more run") + " of the baseline, so that whole runs can be compared"
 		return 0
+	case newRuns > 0:
+		f.What += ": no number of calls would tell; whole runs may: need " + many(newRuns, "more run")
+		return newRuns
 	}
-	f.What += ": need " + many(n, unit) + " more"
-	return n
+	f.What += ": more of the new code alone would not tell; record more runs of the baseline"
+	return 0
 }
 
 func logarithms(xs []float64) []float64 {
