@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/devloop-io/devloop/assertions"
 	"github.com/devloop-io/devloop/assertions/suggest"
@@ -93,7 +94,8 @@ func (s *Session) suggesting(r control.SuggestRequest) ([]*traffic.Iteration, st
 	return its, warning, nil
 }
 
-// newestAlike are the newest iteration with traffic that did not fail, and those before it of the same revision and exercise.
+// newestAlike are the newest iteration with traffic that did not fail, and those before it of the same revision and exercise. Where
+// every one failed, they are those that failed the same checks as the newest: what they all do may be meant.
 func (s *Session) newestAlike(most int) ([]*traffic.Iteration, string, error) {
 	newest, err := s.sealed("")
 	if err != nil {
@@ -101,22 +103,49 @@ func (s *Session) newestAlike(most int) ([]*traffic.Iteration, string, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	its := alike(s.recent, most, func(it *traffic.Iteration) bool { return it.Verdict != traffic.Fail })
+	if len(its) == 0 {
+		failed := failedChecks(newest)
+		its = alike(s.recent, most, func(it *traffic.Iteration) bool { return slices.Equal(failedChecks(it), failed) })
+		return its, fmt.Sprintf("every iteration that is kept failed a check: what %s did, and what breaks %s, is drafted as if it were meant", quantityOf(its), strings.Join(failed, ", ")), nil
+	}
+	if len(its) < 3 {
+		return its, fmt.Sprintf("drafted from %s of one revision: bounds learned from few runs are broken by chance; devloop run makes more", quantityOf(its)), nil
+	}
+	return its, "", nil
+}
+
+// alike are the newest of these iterations, oldest first: those with traffic that are wanted, of one revision and exercise.
+func alike(recent []*traffic.Iteration, most int, wanted func(*traffic.Iteration) bool) []*traffic.Iteration {
 	var its []*traffic.Iteration
-	for _, it := range slices.Backward(s.recent) {
+	for _, it := range slices.Backward(recent) {
 		switch {
-		case it.Snapshot == "" || it.Verdict == traffic.Fail || len(its) == most:
+		case it.Snapshot == "" || !wanted(it) || len(its) == most:
 		case len(its) == 0 || it.Revision == its[0].Revision && exerciseName(it) == exerciseName(its[0]):
 			its = append(its, it)
 		}
 	}
-	if len(its) == 0 {
-		return []*traffic.Iteration{newest}, newest.ID + " failed a check, and no other iteration is kept: what it did is drafted as if it were meant", nil
-	}
 	slices.Reverse(its)
-	if len(its) < 3 {
-		return its, fmt.Sprintf("drafted from %d iterations of one revision: bounds learned from few runs are broken by chance; devloop run makes more", len(its)), nil
+	return its
+}
+
+func quantityOf(its []*traffic.Iteration) string {
+	if len(its) == 1 {
+		return its[0].ID
 	}
-	return its, "", nil
+	return fmt.Sprintf("%d iterations", len(its))
+}
+
+// failedChecks are the names of the checks that an iteration fails, sorted.
+func failedChecks(it *traffic.Iteration) []string {
+	var names []string
+	for i := range it.Checks {
+		if c := &it.Checks[i]; c.Verdict == traffic.Fail && c.Severity != assertions.SeverityWarning {
+			names = append(names, c.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func exerciseName(it *traffic.Iteration) string {

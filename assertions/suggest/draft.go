@@ -40,7 +40,7 @@ type drafter struct {
 
 // drafters is the list of kinds. Where several kinds are equally strong, the earlier comes first.
 var drafters = []drafter{
-	{"egress", egress}, {"token forwarded", forwardedTokens}, {"edges", internalEdges}, {"encryption", encryption}, {"statuses", statuses}, {"answers", answers},
+	{"egress", egress}, {"token forwarded", forwardedTokens}, {"secrets in URLs", secretsInURLs}, {"edges", internalEdges}, {"encryption", encryption}, {"statuses", statuses}, {"answers", answers},
 	{"gRPC", grpc}, {"databases", databases}, {"caches", caches}, {"request headers", requestHeaders}, {"calls per request", callsPerRequest}, {"retries", retries},
 	{"connections", connections}, {"latency", latencies}, {"response headers", responseHeaders}, {"names", nameLookups}, {"fields", fields},
 }
@@ -388,6 +388,23 @@ func forwardedTokens(o *observed) []draft {
 		}
 	}
 	return drafts
+}
+
+// secretsInURLs: URLs end up in logs, histories and Referer headers. What the exercise asks is not the services' promise.
+func secretsInURLs(o *observed) []draft {
+	var drafts []draft
+	all := slices.DeleteFunc(o.of(traffic.ProtoHTTP), o.driven)
+	for _, p := range all {
+		if o.all(p, func(c *traffic.Call) bool { return !slices.ContainsFunc(c.Credentials, inURL) }) {
+			drafts = append(drafts, draft{kind: "secrets in URLs", promise: "no URL holds a secret", base: httpBase(o) + ` && src.kind != "exercise"`, places: []place{p}, all: all,
+				expect: `none(credential_places.exists(p, p.startsWith("request.query:") || p.startsWith("request.path")))`, empty: true, general: true, faults: []fault{secretInURL}})
+		}
+	}
+	return drafts
+}
+
+func inURL(c traffic.Credential) bool {
+	return strings.HasPrefix(c.Place, "request.query:") || strings.HasPrefix(c.Place, "request.path")
 }
 
 func requestCredentials(c *traffic.Call) []traffic.Credential {

@@ -29,7 +29,10 @@ func egress(o *observed) []draft {
 // internalEdges lists who may speak to whom inside of it. It only warns: what a service does once an hour is in no run, and no
 // mistake.
 func internalEdges(o *observed) []draft {
-	edges := append(o.connectionEdges(false), o.declared...)
+	edges := slices.DeleteFunc(o.connectionEdges(false), func(edge string) bool { // declared on any port, it need not be said of one
+		return slices.ContainsFunc(o.declared, func(d string) bool { return strings.HasPrefix(edge, d+":") })
+	})
+	edges = append(edges, o.declared...)
 	slices.Sort(edges)
 	edges = slices.Compact(edges)
 	if len(edges) < 2 || len(edges) > 60 {

@@ -233,6 +233,12 @@ var tokenForwarded = fault{what: "requests carry an Authorization header", plant
 	})
 }}
 
+var secretInURL = fault{what: "URLs carry an access token", plant: func(m *mutant, p place) {
+	m.each(p, func(_ int, c *traffic.Call) {
+		c.Credentials = append(slices.Clone(c.Credentials), traffic.Credential{Kind: "jwt", Place: "request.query:access_token", Hash: "0"})
+	})
+}}
+
 var inTheClear = fault{what: "the connections are not encrypted", plant: func(m *mutant, p place) {
 	ids := map[uint64]bool{}
 	for _, c := range m.calls {

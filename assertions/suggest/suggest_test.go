@@ -137,7 +137,7 @@ func TestOfferedHoldsAndCatches(t *testing.T) {
 		says  string
 	}{
 		{answers500, web, "success"}, {cutOff, web, "answered"}, {slower(400, 4), web, "take less"}, {churn, web, "reused"}, {oneByOne(5), web, "causes at most"},
-		{storm, web, "tried more"}, {newEgress, web, "leaves the system"}, {newEdge, web, "nobody speaks"}, {lostRequestHeader("x-request-id"), web, "x-request-id"},
+		{storm, web, "tried more"}, {newEgress, web, "leaves the system"}, {newEdge, web, "nobody speaks"}, {lostRequestHeader("x-request-id"), web, "x-request-id"}, {secretInURL, web, "no URL"},
 		{renamed("pieces"), web, "fields"}, {redisErrors, redis, "accepts every command"}, {redisWalks, redis, "accepts every command"}, {redisMisses, redis, "found in the cache"},
 		{churn, redis, "reused"}, {oldTLS, hello, "handshakes"}, {noServerName, hello, "handshakes"}, {inTheClear, hello, "encrypted"}, {lookups, web, "names"},
 	} {
