@@ -87,7 +87,7 @@ func newFace(o Options) (*face, error) {
 	addResources(f.server, f.tools)
 	addPrompts(f.server, f.tools, c)
 	err = f.tasks.serve(f.server)
-	f.server.AddReceivingMiddleware(olderNames, wholeURI)
+	f.server.AddReceivingMiddleware(shortErrors, olderNames, wholeURI)
 	return f, err
 }
 
