@@ -120,6 +120,23 @@ func (l *live) follow(ctx context.Context, c *control.Client) {
 	}
 }
 
+// judged is the newest iteration that came to a verdict, for an editor that is opened after one that did not.
+func judged(ctx context.Context, c *control.Client, newest *traffic.Iteration) *traffic.Iteration {
+	kept, err := control.ListIterations.Ask(ctx, c, control.IterationsRequest{}, nil)
+	if err != nil {
+		return newest
+	}
+	for _, it := range kept.Iterations {
+		if len(it.Verdicts) == 0 {
+			continue
+		}
+		if whole, err := c.Verdict(ctx, control.IterationRequest{Iteration: it.ID}); err == nil && len(whole.Checks) > 0 {
+			return whole
+		}
+	}
+	return newest
+}
+
 // phase notes how far the running iteration is.
 func (l *live) phase(it *traffic.Iteration) {
 	l.mu.Lock()
@@ -144,9 +161,12 @@ func ask(ctx context.Context, c *control.Client, last facts) (facts, error) {
 		f.iteration = nil
 		return f, nil
 	}
-	if len(f.iteration.Checks) == 0 && last.iteration != nil {
-		f.iteration, f.endpoints = last.iteration, last.endpoints
-		return f, nil
+	if len(f.iteration.Checks) == 0 {
+		if last.iteration != nil {
+			f.iteration, f.endpoints = last.iteration, last.endpoints
+			return f, nil
+		}
+		f.iteration = judged(ctx, c, f.iteration)
 	}
 	if stats, err := control.GetAPIStats.Ask(ctx, c, query.StatsRequest{
 		Selection: query.Selection{Scope: query.Scope{Snapshot: f.iteration.ID}}, GroupBy: "endpoint", Limit: endpointMax}, nil); err == nil {

@@ -333,6 +333,11 @@ func TestEditorSeesBrokenAndMended(t *testing.T) {
 	if d := e.diagnostics(checks); len(d) != 1 || d[0].Message != shown.Message {
 		t.Errorf("what did not build takes the squiggle away: %+v", d)
 	}
+	third := edited(w) // opened only now
+	late := third.open("stock.netcheck.yaml")
+	eventually(t, "an editor that is opened after it shows the last verdict", func() bool {
+		return len(third.diagnostics(late)) == 1 && strings.Contains(third.diagnostics(late)[0].Message, "fail in "+broken.ID)
+	})
 
 	w.edit("cmd/stock/main.go", "no Go at all", stockWell)
 	mended := w.run()

@@ -46,7 +46,7 @@ func TestRealClients(t *testing.T) {
 			}
 		}
 	}
-	claude := filepath.Join(filepath.Dir(filepath.SplitList(path)[1]), "@anthropic-ai", "claude-code-linux-x64", "claude")
+	claude := claudeCode(path)
 
 	// stdio
 	list := run("inspector", "--cli", bin, "mcp", "--toolsets", "all", "--method", "tools/list", "--strict")
