@@ -29,7 +29,7 @@ var answers = map[string]reflect.Type{
 	"pcap": reflect.TypeFor[query.PCAPAnswer](), "job": reflect.TypeFor[query.DissectionJob](), "cloud": reflect.TypeFor[CloudStatus](),
 	"cloudjob": reflect.TypeFor[CloudJob](), "databases": reflect.TypeFor[query.DatabasesAnswer](), "compact": reflect.TypeFor[traffic.CompactCall](),
 	"end": reflect.TypeFor[traffic.CompactEnd](), "full": reflect.TypeFor[traffic.FullCall](), "flow": reflect.TypeFor[query.FlowRow](),
-	"tcp": reflect.TypeFor[traffic.TCPMetrics](),
+	"tcp": reflect.TypeFor[traffic.TCPMetrics](), "raw_capture": reflect.TypeFor[query.RawCapture](),
 }
 
 // jsonNames are the names of all fields of a type and of what it holds.
@@ -53,7 +53,7 @@ func jsonNames(t reflect.Type, into map[string]bool, seen map[reflect.Type]bool)
 
 var (
 	testFunc  = regexp.MustCompile(`(?m)^func (Test[A-Za-z0-9_]+)\(`)
-	namesTest = regexp.MustCompile(`^Test[A-Z][A-Za-z0-9_]*$`)
+	namesTest = regexp.MustCompile(`^Test[A-Z][A-Za-z0-9_]*( Test[A-Z][A-Za-z0-9_]*)*$`)
 )
 
 // testNames are those of all tests of the repository, with their folders.
@@ -150,10 +150,12 @@ func (c *compatibility) line(line string) {
 	case kind == "no":
 		proof = remark
 	case namesTest.MatchString(remark):
-		if c.tests[remark] == "" {
-			c.t.Errorf("%s: there is no test %s", line, remark)
+		for test := range strings.FieldsSeq(remark) {
+			if c.tests[test] == "" {
+				c.t.Errorf("%s: there is no test %s", line, test)
+			}
+			proof += ", `" + test + "` (" + c.tests[test] + ")"
 		}
-		proof += ", `" + remark + "` (" + c.tests[remark] + ")"
 	case remark != "":
 		proof += ": " + remark
 	}
@@ -164,7 +166,7 @@ func (c *compatibility) line(line string) {
 			shown = why
 		}
 		label := "`" + name + "`"
-		if kind == "param" || kind == "rest" || kind == "no" || kind == "field" {
+		if kind == "param" || kind == "rest" || kind == "query" || kind == "no" || kind == "field" {
 			label = "`" + where + "` " + label
 		}
 		fmt.Fprintf(&c.page, "| %s | %s | %s |\n", label, here, shown)
@@ -211,11 +213,14 @@ func (c *compatibility) check(kind, where, name string) (here, why string) {
 		ok = strings.Contains(c.cli, name)
 	case "rest":
 		_, ok = c.rest[name][strings.ToLower(where)]
+	case "query":
+		ok = c.takes(where, name)
 	case "func":
 		_, err := filter.Compile(map[string]string{
 			"contains": `path.contains("a")`, "startsWith": `path.startsWith("a")`, "endsWith": `path.endsWith("a")`, "matches": `path.matches("a")`,
 			"size": `size(path) > 1`, "map_get": `map_get(request.headers, "a", "") == ""`, "timestamp": `timestamp > timestamp("2026-01-02T15:04:05Z")`,
 			"duration": `latency > duration("5m")`, "now": `timestamp < now()`,
+			"exists": `dns_answers.exists(x, x.contains("a"))`, "in": `"shop" in namespaces`,
 		}[name])
 		ok = err == nil
 	case "kfl":
@@ -230,6 +235,16 @@ func (c *compatibility) check(kind, where, name string) (here, why string) {
 		c.t.Errorf("%s %s %s: it is not here", kind, where, name)
 	}
 	return here, why
+}
+
+// takes says whether a route has a parameter.
+func (c *compatibility) takes(route, name string) bool {
+	get, _ := c.rest[route]["get"].(map[string]any)
+	all, _ := get["parameters"].([]any)
+	return slices.ContainsFunc(all, func(one any) bool {
+		parameter, _ := one.(map[string]any)
+		return parameter["name"] == name
+	})
 }
 
 // understood says whether an argument is changed into one that there is.
