@@ -24,7 +24,6 @@ type column struct {
 	coding encoding.Encoding
 	dict   *dictionary // nil for columns without
 	plain  bool        // it has been given up for the rest of the row group
-	skip   int         // columns behind this one that say nothing where it is false
 
 	first int // row of the page's first value
 	page  *values
@@ -70,8 +69,11 @@ type place struct {
 
 const (
 	longText = 128
-	places   = 1 << 10
+	places   = 1 << 11
 )
+
+// placeOf tells addresses apart, of which most are multiples of a large power of two.
+func placeOf(text uintptr) uint64 { return uint64(text) * 0x9e3779b97f4a7c15 >> (64 - 11) }
 
 func newDictionary() *dictionary {
 	return &dictionary{codes: map[string]int32{"": 0}, texts: []string{""}, size: 4}
@@ -96,7 +98,7 @@ func (d *dictionary) number(s string) int32 {
 			d.at = make([]place, places)
 		}
 		p := uintptr(unsafe.Pointer(unsafe.StringData(s)))
-		at = &d.at[p/64%places]
+		at = &d.at[placeOf(p)]
 		if at.text == p && d.texts[at.code] == s { // what lies there may have changed
 			return at.code
 		}
@@ -153,18 +155,53 @@ func columnsFor(schema *parquet.Schema, row reflect.Type) []column {
 		}
 		all = append(all, c)
 	}
-	for _, s := range sections {
-		from := slices.IndexFunc(all, func(c column) bool { return c.name == s.flag })
-		to := slices.IndexFunc(all, func(c column) bool { return c.name == s.last })
-		if from >= 0 && to > from {
-			all[from].skip = to - from
-		}
-	}
 	return all
 }
 
-// sections are columns of which each says nothing unless the first one, which is a flag, is true.
-var sections = []struct{ flag, last string }{
+// section is columns of which each says nothing where a flag is false. They are told apart by how many bytes of a row tell that a value is zero, which
+// most are.
+type section struct {
+	flag             uintptr // of the row; the first section has none
+	eight, four, one []cell
+}
+
+// cell is a column, and where those bytes are: of a text its length.
+type cell struct{ at, column uint32 }
+
+// sectionsOf are those of a row's columns.
+func sectionsOf(all []column) []section {
+	of := make([]int, len(all)) // sections of columns
+	list := make([]section, 1, len(sectionNames)+1)
+	for _, s := range sectionNames {
+		from := slices.IndexFunc(all, func(c column) bool { return c.name == s.flag })
+		to := slices.IndexFunc(all, func(c column) bool { return c.name == s.last })
+		if from < 0 || to < from {
+			continue
+		}
+		for i := from + 1; i <= to; i++ {
+			of[i] = len(list)
+		}
+		list = append(list, section{flag: all[from].offset})
+	}
+	for i, c := range all {
+		s, x := &list[of[i]], cell{uint32(c.offset), uint32(i)}
+		switch c.kind {
+		case parquet.ByteArray:
+			x.at += uint32(unsafe.Sizeof(uintptr(0)))
+			s.eight = append(s.eight, x)
+		case parquet.Int32:
+			s.four = append(s.four, x)
+		case parquet.Boolean:
+			s.one = append(s.one, x)
+		default:
+			s.eight = append(s.eight, x)
+		}
+	}
+	return list
+}
+
+// sectionNames are the flag that comes first in a section, and its last column.
+var sectionNames = []struct{ flag, last string }{
 	{"http", "unknown_headers"}, {"grpc", "grpc_response_json"}, {"dns", "dns_truncated"}, {"tls", "tls_handshake_ns"}, {"redis", "redis_push"},
 	{"postgresql", "postgresql_auth"}, {"ws", "ws_error"}, {"gql", "gql_message_id"}, {"retried", "retry_confidence"},
 }
@@ -182,47 +219,27 @@ func fieldOffsets(t reflect.Type, base uintptr, into map[string]uintptr) {
 	}
 }
 
-// take appends the value that the row at hand, the n-th of its group, has; size is what its text weighs.
+// take appends the value that the row at hand, the n-th of its group, has, and which is not zero; size is what its text weighs.
 func (c *column) take(row unsafe.Pointer, n int) (size int) {
 	field := unsafe.Add(row, c.offset)
+	v := c.page
+	if c.kind == parquet.Boolean {
+		c.pad(n + 1)
+		v.bits[(v.n-1)/8] |= 1 << ((v.n - 1) % 8)
+		return 0
+	}
+	c.pad(n)
 	switch c.kind {
 	case parquet.ByteArray:
-		s := *(*string)(field) // also of a []byte, which begins like a string
-		if s == "" {
-			return 0
-		}
-		c.pad(n)
-		return c.text(s)
-	case parquet.Boolean:
-		if !*(*bool)(field) {
-			return 0
-		}
-		c.pad(n + 1)
-		c.page.bits[(c.page.n-1)/8] |= 1 << ((c.page.n - 1) % 8)
-		return 0
+		return c.text(*(*string)(field)) // also of a []byte, which begins like a string
 	case parquet.Int32:
-		v := *(*int32)(field)
-		if v == 0 {
-			return 0
-		}
-		c.pad(n)
-		c.page.small = append(c.page.small, v)
+		v.small = append(v.small, *(*int32)(field))
 	case parquet.Int64:
-		v := *(*int64)(field)
-		if v == 0 {
-			return 0
-		}
-		c.pad(n)
-		c.page.large = append(c.page.large, v)
+		v.large = append(v.large, *(*int64)(field))
 	case parquet.Double:
-		v := *(*float64)(field)
-		if v == 0 {
-			return 0
-		}
-		c.pad(n)
-		c.page.doubles = append(c.page.doubles, v)
+		v.doubles = append(v.doubles, *(*float64)(field))
 	}
-	c.page.n++
+	v.n++
 	return 0
 }
 

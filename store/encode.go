@@ -1,8 +1,11 @@
 package store
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"net/netip"
+	"slices"
+	"strings"
 	"unsafe"
 
 	"github.com/devloop-io/devloop/traffic"
@@ -14,6 +17,7 @@ type texts struct {
 	plain bool // all of them are ASCII
 
 	addresses [16]addressText // those that came last
+	lists     [512]listText   // of headers that came often
 }
 
 type addressText struct {
@@ -33,6 +37,61 @@ func (t *texts) address(ip netip.Addr) string {
 	return known.text
 }
 
+// listText is a list of headers as text, some kB at most.
+type listText struct {
+	last  uint64 // mark of the list that came last
+	mark  uint64 // of the one that is kept
+	list  []traffic.Header
+	text  string
+	plain bool
+}
+
+// repeated is headers of a list that may have come before, as those of responses often have: what comes a second time is kept, and stays valid.
+func (t *texts) repeated(list []traffic.Header) string {
+	if len(list) == 0 {
+		return t.headers(list)
+	}
+	const prime, longest = 0x9e3779b97f4a7c15, 4 << 10
+	mark := uint64(len(list))
+	for i := range list {
+		v := list[i].Value
+		if mark = (mark ^ uint64(len(v))) * prime; len(v) > 0 {
+			mark ^= uint64(v[len(v)-1]) | uint64(v[len(v)/2])<<8 | uint64(v[0])<<16
+		}
+	}
+	mark *= prime
+	known := &t.lists[mark>>(64-9)]
+	if known.mark == mark && slices.Equal(known.list, list) {
+		t.plain = t.plain && known.plain
+		return known.text
+	}
+	before := t.plain
+	t.plain = true
+	text := t.headers(list)
+	if known.last == mark && len(text) <= longest {
+		*known = listText{mark: mark, list: cloneHeaders(list), text: strings.Clone(text), plain: t.plain}
+	}
+	known.last = mark
+	t.plain = t.plain && before
+	return text
+}
+
+// cloneHeaders is a copy in memory of its own.
+func cloneHeaders(list []traffic.Header) []traffic.Header {
+	var all strings.Builder
+	own := make([]traffic.Header, len(list))
+	for i := range list {
+		all.WriteString(list[i].Name)
+		all.WriteString(list[i].Value)
+	}
+	text := all.String()
+	for i := range list {
+		n, v := len(list[i].Name), len(list[i].Value)
+		own[i], text = traffic.Header{Name: text[:n], Value: text[n : n+v]}, text[n+v:]
+	}
+	return own
+}
+
 // headers is [listJSON] of headers: the same text, an order of magnitude faster.
 func (t *texts) headers(list []traffic.Header) string {
 	if list == nil {
@@ -48,54 +107,81 @@ func (t *texts) headers(list []traffic.Header) string {
 	from := len(t.buf)
 	b := append(t.buf, '[')
 	for i := range list {
+		h := &list[i]
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(b, `{"name":`...)
-		b = t.append(b, list[i].Name)
-		b = append(b, `,"value":`...)
-		b = t.append(b, list[i].Value)
-		b = append(b, '}')
+		if plainJSON(h.Name) && plainJSON(h.Value) {
+			b = append(append(b, `{"name":"`...), h.Name...)
+			b = append(append(b, `","value":"`...), h.Value...)
+			b = append(b, `"}`...)
+			continue
+		}
+		t.plain = false
+		b = appendJSON(append(b, `{"name":`...), h.Name)
+		b = append(appendJSON(append(b, `,"value":`...), h.Value), '}')
 	}
 	b = append(b, ']')
 	t.buf = b
 	return unsafe.String(&b[from], len(b)-from)
 }
 
-// append appends a string as encoding/json writes it.
-func (t *texts) append(b []byte, s string) []byte {
-	if !plainJSON(s) {
-		t.plain = false
-		quoted, err := json.Marshal(s)
-		if err != nil {
-			return append(b, `""`...) // no string fails
-		}
-		return append(b, quoted...)
+// appendJSON appends a string as encoding/json writes it.
+func appendJSON(b []byte, s string) []byte {
+	quoted, err := json.Marshal(s)
+	if err != nil {
+		return append(b, `""`...) // no string fails
 	}
-	b = append(b, '"')
-	b = append(b, s...)
-	return append(b, '"')
+	return append(b, quoted...)
 }
 
-// plainJSON reports whether all characters of a text are asIs. It looks at eight at a time.
+// plainJSON reports whether all characters of a text are asIs. It looks at eight at a time, and at some of the last ones twice.
 func plainJSON(s string) bool {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
-	i := 0
-	for ; i+8 <= len(s); i += 8 {
-		x := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 | uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
-		// A byte's high bit is set where it is beyond ASCII, DEL, below a blank, or one of five; what a borrow adds to that comes behind a
-		// byte that has it.
-		quote, back, amp, less := x^ones*'"', x^ones*'\\', x^ones*'&', (x|ones*2)^ones*'>' // < and > differ by one bit
-		if (x|(x+ones)|(x-ones*' ')|(quote-ones)|(back-ones)|(amp-ones)|(less-ones))&high != 0 {
-			return false
+	b := unsafe.Slice(unsafe.StringData(s), len(s))
+	switch {
+	case len(b) >= 8:
+		for i := 0; i+8 < len(b); i += 8 {
+			if special(binary.LittleEndian.Uint64(b[i:])) {
+				return false
+			}
 		}
+		return !special(binary.LittleEndian.Uint64(b[len(b)-8:]))
+	case len(b) >= 4:
+		return !special(uint64(binary.LittleEndian.Uint32(b))<<32 | uint64(binary.LittleEndian.Uint32(b[len(b)-4:])))
 	}
-	for ; i < len(s); i++ {
-		if !asIs[s[i]] {
+	for _, c := range b {
+		if !asIs[c] {
 			return false
 		}
 	}
 	return true
+}
+
+// special reports whether one of eight characters is not asIs.
+func special(x uint64) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	// A byte's high bit is set where it is beyond ASCII, DEL, below a blank, or one of five; what a borrow adds to that comes behind a
+	// byte that has it.
+	quote, back, amp, less := x^ones*'"', x^ones*'\\', x^ones*'&', (x|ones*2)^ones*'>' // < and > differ by one bit
+	return (x|(x+ones)|(x-ones*' ')|(quote-ones)|(back-ones)|(amp-ones)|(less-ones))&high != 0
+}
+
+// ascii reports whether all characters of a text are, as plainJSON does.
+func ascii(s string) bool {
+	const high = 0x8080808080808080
+	b := unsafe.Slice(unsafe.StringData(s), len(s))
+	if len(b) < 8 {
+		all := byte(0)
+		for _, c := range b {
+			all |= c
+		}
+		return all < 0x80
+	}
+	all := binary.LittleEndian.Uint64(b[len(b)-8:])
+	for i := 0; i+8 < len(b); i += 8 {
+		all |= binary.LittleEndian.Uint64(b[i:])
+	}
+	return all&high == 0
 }
 
 // asIs are the characters that encoding/json writes as they are.

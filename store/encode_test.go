@@ -1,6 +1,8 @@
 package store
 
 import (
+	"slices"
+	"strconv"
 	"testing"
 	"testing/quick"
 
@@ -21,6 +23,31 @@ func TestHeadersAreWrittenAsJSON(t *testing.T) {
 	}
 	if err := quick.Check(same, nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRepeatedHeaders: lists come back as what they are, however often they come and however alike they are.
+func TestRepeatedHeaders(t *testing.T) {
+	t.Parallel()
+	var x texts
+	lists := [][]traffic.Header{nil, {}, {{Name: "", Value: ""}}, {{Name: "A", Value: "\x01"}}, {{Name: "A", Value: "<é>"}}}
+	for i := range 3000 { // more than are kept
+		n := strconv.Itoa(i % 1500)
+		lists = append(lists, []traffic.Header{{Name: "Content-Length", Value: n}, {Name: "Date", Value: "1" + n + "1"}, {Name: "X", Value: ""}})
+		lists = append(lists, []traffic.Header{{Name: "Content-Length", Value: n}, {Name: "Date", Value: "1" + n + "1"}, {Name: "Y", Value: ""}}) // of the same mark
+	}
+	for range 4 {
+		for _, list := range lists {
+			mutable := slices.Clone(list)
+			x.reset()
+			got, want := x.repeated(mutable), listJSON(list)
+			for i := range mutable {
+				mutable[i] = traffic.Header{Name: "gone"}
+			}
+			if got != want || x.plain != (len(list) != 1 || list[0].Name == "") {
+				t.Fatalf("repeated(%q) is %s, plain %v, want %s", list, got, x.plain, want)
+			}
+		}
 	}
 }
 

@@ -90,12 +90,11 @@ type dstRow struct {
 	HostNetwork bool   `parquet:"dst_host_network"`
 }
 
-func endToRow(e *traffic.Endpoint, t *texts) endRow {
-	r := endRow{
-		Port: int32(e.Port), Name: e.Name(), NS: e.Namespace, Kind: e.Kind, Svc: e.Service, Pod: e.Pod, Container: e.Container, Node: e.Node,
-		Process: e.Process, PID: int64(e.PID), Build: e.Build, DNS: e.DNS, Outside: e.Outside,
-		Owner: e.Owner, OwnerKind: e.OwnerKind, Zone: e.Zone, NodeIP: e.NodeIP, HostNetwork: e.HostNetwork,
-	}
+// endToRow fills in a row that is empty.
+func endToRow(e *traffic.Endpoint, r *endRow, t *texts) {
+	r.Port, r.Name, r.NS, r.Kind, r.Svc, r.Pod, r.Container, r.Node = int32(e.Port), e.Name(), e.Namespace, e.Kind, e.Service, e.Pod, e.Container, e.Node
+	r.Process, r.PID, r.Build, r.DNS, r.Outside = e.Process, int64(e.PID), e.Build, e.DNS, e.Outside
+	r.Owner, r.OwnerKind, r.Zone, r.NodeIP, r.HostNetwork = e.Owner, e.OwnerKind, e.Zone, e.NodeIP, e.HostNetwork
 	if e.IP.IsValid() {
 		r.IP = t.address(e.IP)
 	}
@@ -105,7 +104,6 @@ func endToRow(e *traffic.Endpoint, t *texts) endRow {
 	if e.Annotations != nil {
 		r.Annotations = toJSON(e.Annotations)
 	}
-	return r
 }
 
 func (r endRow) end() (traffic.Endpoint, error) {
@@ -286,14 +284,16 @@ type callRow struct {
 }
 
 func callToRow(c *traffic.Call, r *callRow, t *texts) error {
-	*r = callRow{
-		ID: c.ID, Proto: c.Protocol, ConnID: int64(c.ConnID), FlowID: int64(c.FlowID), Index: int64(c.Index), StartNS: c.Start, RequestEndNS: c.RequestEnd,
-		ResponseNS: c.ResponseStart, EndNS: c.End, LatencyNS: c.Latency(), Point: c.Point, CaptureSource: c.CaptureSource, State: string(c.State), Error: c.Error,
-		Background: c.Background, Method: c.Method, Path: c.Path, Status: int32(c.Status), ReqSize: c.RequestSize, RespSize: c.ResponseSize,
-		ReqPktFirst: int64(c.RequestPackets.First), ReqPktLast: int64(c.RequestPackets.Last), RespPktFirst: int64(c.ResponsePackets.First),
-		RespPktLast: int64(c.ResponsePackets.Last), TraceID: c.TraceID, SpanID: c.SpanID, Iteration: c.Iteration, Revision: c.Revision,
-		Credentials: listJSON(c.Credentials), srcRow: srcRow(endToRow(&c.Src, t)), dstRow: dstRow(endToRow(&c.Dst, t)),
-	}
+	*r = callRow{} // a literal of all fields would be made elsewhere first, and copied
+	r.ID, r.Proto, r.ConnID, r.FlowID, r.Index = c.ID, c.Protocol, int64(c.ConnID), int64(c.FlowID), int64(c.Index)
+	r.StartNS, r.RequestEndNS, r.ResponseNS, r.EndNS, r.LatencyNS = c.Start, c.RequestEnd, c.ResponseStart, c.End, c.Latency()
+	r.Point, r.CaptureSource, r.State, r.Error, r.Background = c.Point, c.CaptureSource, string(c.State), c.Error, c.Background
+	r.Method, r.Path, r.Status, r.ReqSize, r.RespSize = c.Method, c.Path, int32(c.Status), c.RequestSize, c.ResponseSize
+	r.ReqPktFirst, r.ReqPktLast = int64(c.RequestPackets.First), int64(c.RequestPackets.Last)
+	r.RespPktFirst, r.RespPktLast = int64(c.ResponsePackets.First), int64(c.ResponsePackets.Last)
+	r.TraceID, r.SpanID, r.Iteration, r.Revision, r.Credentials = c.TraceID, c.SpanID, c.Iteration, c.Revision, listJSON(c.Credentials)
+	endToRow(&c.Src, (*endRow)(&r.srcRow), t)
+	endToRow(&c.Dst, (*endRow)(&r.dstRow), t)
 	if c.ResponseStart > c.Start {
 		r.TTFBNS = c.ResponseStart - c.Start
 	}
@@ -304,7 +304,7 @@ func callToRow(c *traffic.Call, r *callRow, t *texts) error {
 	}
 	if h := c.HTTP; h != nil {
 		r.HasHTTP, r.HTTPVersion, r.Host, r.Query, r.Reason = true, h.Version, h.Host, h.Query, h.Reason
-		r.ReqHeaders, r.RespHeaders = t.headers(h.RequestHeaders), t.headers(h.ResponseHeaders)
+		r.ReqHeaders, r.RespHeaders = t.headers(h.RequestHeaders), t.repeated(h.ResponseHeaders)
 		r.ReqHdrSize, r.RespHdrSize = int64(h.RequestHeadersSize), int64(h.ResponseHeadersSize)
 		r.HasReqBody, r.HasRespBody, r.ReqBody, r.RespBody = h.RequestBody != nil, h.ResponseBody != nil, h.RequestBody, h.ResponseBody
 		r.ReqHdrsCut, r.RespHdrsCut = h.RequestHeadersCut, h.ResponseHeadersCut
@@ -332,9 +332,15 @@ func callToRow(c *traffic.Call, r *callRow, t *texts) error {
 		r.RedisType, r.RedisError, r.RedisReply, r.RedisReplyCut = d.Type, d.Error, d.Reply, d.ReplyCut
 		r.RedisDatabase, r.RedisPipelined, r.RedisQueued, r.RedisPush = int64(d.Database), d.Pipelined, d.Queued, d.Push
 	}
-	r.postgresqlRow = postgresqlToRow(c.PostgreSQL)
-	r.websocketRow = websocketToRow(c.WebSocket)
-	r.graphqlRow = graphqlToRow(c.GraphQL)
+	if c.PostgreSQL != nil {
+		r.postgresqlRow = postgresqlToRow(c.PostgreSQL)
+	}
+	if c.WebSocket != nil {
+		r.websocketRow = websocketToRow(c.WebSocket)
+	}
+	if c.GraphQL != nil {
+		r.graphqlRow = graphqlToRow(c.GraphQL)
+	}
 	r.eventsRow = eventsToRow(c.HTTP)
 	if !callIsText(c, t.plain) {
 		var b bytes.Buffer
@@ -358,7 +364,7 @@ func callIsText(c *traffic.Call, plain bool) bool {
 	ok := true
 	check := func(list ...string) {
 		for _, s := range list {
-			ok = ok && utf8.ValidString(s)
+			ok = ok && (ascii(s) || utf8.ValidString(s))
 		}
 	}
 	check(c.Method, c.Path, c.Route, c.TraceID, c.SpanID, c.Iteration, c.Error)
@@ -571,8 +577,10 @@ func connToRow(c *traffic.Connection, r *connRow, t *texts) error {
 		Missing: int64(c.Missing), Undecoded: int64(c.Undecoded), Encrypted: int64(c.Encrypted), Lost: int64(c.Lost),
 		PktFirst: int64(c.Packets.First), PktLast: int64(c.Packets.Last), HandshakeClientNS: c.HandshakeClientNS, HandshakeServerNS: c.HandshakeServerNS,
 		ConnectNS: c.ConnectNS, SYNRetransmits: int32(c.SYNRetransmits), SNI: c.SNI, Points: listJSON(c.Points), Views: listJSON(c.Views), OriginalDst: addrPortText(c.OriginalDst), Revision: c.Revision,
-		Background: c.Background, CaptureSource: c.CaptureSource, srcRow: srcRow(endToRow(&c.Src, t)), dstRow: dstRow(endToRow(&c.Dst, t)),
+		Background: c.Background, CaptureSource: c.CaptureSource,
 	}
+	endToRow(&c.Src, (*endRow)(&r.srcRow), t)
+	endToRow(&c.Dst, (*endRow)(&r.dstRow), t)
 	if m := c.TCP; m != nil {
 		r.HasTCP = true
 		r.Retransmissions, r.FastRetransmissions, r.RetransmissionRate = int64(m.Retransmissions), int64(m.FastRetransmissions), m.RetransmissionRate

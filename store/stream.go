@@ -73,14 +73,10 @@ func (s *stream) add(row streamRow) {
 
 // redact is done here, where what it reads was just written: on another core it would have to come from there.
 func (s *stream) redact(c *traffic.Call) {
-	h := c.HTTP
-	if h != nil && s.redactor != nil {
-		h.RequestBody, h.ResponseBody = s.redactor.Same(h.RequestBody), s.redactor.Same(h.ResponseBody)
-	}
 	if s.redactor != nil {
 		s.redactor.Call(c)
 	}
-	if h != nil {
+	if h := c.HTTP; h != nil {
 		s.size += len(h.RequestBody) + len(h.ResponseBody)
 	}
 }

@@ -50,6 +50,7 @@ type table[R any] struct {
 	row     R
 	texts   texts
 	columns []column
+	parts   []section
 	n       int // rows of the row group
 	size    int // of its texts
 	err     error
@@ -58,6 +59,7 @@ type table[R any] struct {
 func newTable[R any](f io.WriteCloser) *table[R] {
 	w := parquet.NewGenericWriter[R](io.Discard, parquet.CreatedBy("devloop", "1", "")) // a file without rows tells the schema
 	t := &table[R]{f: f, err: w.Close(), columns: columnsFor(w.Schema(), reflect.TypeFor[R]())}
+	t.parts = sectionsOf(t.columns)
 	t.e = newEncoder(f, t.columns, *w.File().Metadata())
 	for i := range t.columns {
 		t.columns[i].page = t.e.values(t.columns[i].list())
@@ -77,22 +79,7 @@ func (t *table[R]) add(fill func(*R, *texts) error) error {
 	if t.err = fill(&t.row, &t.texts); t.err != nil {
 		return t.err
 	}
-	row := unsafe.Pointer(&t.row)
-	for i := 0; i < len(t.columns); i++ {
-		c := &t.columns[i]
-		if c.skip > 0 && !*(*bool)(unsafe.Add(row, c.offset)) {
-			i += c.skip
-			continue
-		}
-		size := c.take(row, t.n)
-		if size == 0 {
-			continue
-		}
-		t.size += size
-		if len(c.page.text) >= pageBytes || c.coded() && c.dict.size > dictionaryBytes {
-			t.cut(i, t.n+1)
-		}
-	}
+	t.take(unsafe.Pointer(&t.row))
 	t.n++
 	if t.n%settled == 0 {
 		for i := range t.columns {
@@ -105,6 +92,44 @@ func (t *table[R]) add(fill func(*R, *texts) error) error {
 		t.endGroup()
 	}
 	return nil
+}
+
+// take appends the values of a row to their columns.
+func (t *table[R]) take(row unsafe.Pointer) {
+	for i := range t.parts {
+		p := &t.parts[i]
+		if i > 0 && !*(*bool)(unsafe.Add(row, p.flag)) {
+			continue
+		}
+		for _, x := range p.eight {
+			if *(*uint64)(unsafe.Add(row, x.at)) != 0 {
+				t.value(int(x.column), row)
+			}
+		}
+		for _, x := range p.four {
+			if *(*uint32)(unsafe.Add(row, x.at)) != 0 {
+				t.value(int(x.column), row)
+			}
+		}
+		for _, x := range p.one {
+			if *(*bool)(unsafe.Add(row, x.at)) {
+				t.value(int(x.column), row)
+			}
+		}
+	}
+}
+
+// value appends the value of one column, which is not zero.
+func (t *table[R]) value(column int, row unsafe.Pointer) {
+	c := &t.columns[column]
+	size := c.take(row, t.n)
+	if size == 0 {
+		return
+	}
+	t.size += size
+	if len(c.page.text) >= pageBytes || c.coded() && c.dict.size > dictionaryBytes {
+		t.cut(column, t.n+1)
+	}
 }
 
 // errBroken says that the rows before could not be written: closing the table tells why.

@@ -235,9 +235,9 @@ func (e *encoder) appendPage(c *chunk, b []byte, coding format.Encoding) []byte 
 	return append(append(b, e.header.buf.Bytes()...), e.packed...)
 }
 
-// quickColumns are compressed by Snappy: in a fourth of the time, to about twice the size. The headers of requests differ from call to call, and are
-// most of what there is to compress.
-var quickColumns = map[string]bool{"req_headers": true}
+// quickColumns are compressed by Snappy: in a fourth of the time, to about twice the size. They differ from call to call, and are most of what there is to
+// compress. Readers want one codec for all chunks of a column.
+var quickColumns = map[string]bool{"id": true, "conn_id": true, "flow_id": true, "path": true, "query": true, "req_headers": true}
 
 func (c *chunk) codec() format.CompressionCodec {
 	if c.quick {

@@ -8,7 +8,8 @@ import (
 	"github.com/devloop-io/devloop/traffic"
 )
 
-// Call replaces the secrets of a call in place and notes each in its Credentials. Doing it again changes nothing.
+// Call replaces the secrets of a call in place and notes each in its Credentials. Doing it again changes nothing. A body that comes again and
+// again without a secret is kept once, here, and the call gets that one: bodies must not be written to.
 func (r *Redactor) Call(c *traffic.Call) {
 	if c.Protocol != traffic.ProtoDNS && c.Protocol != traffic.ProtoTLS && c.PostgreSQL == nil { // names are not secret
 		c.Path = r.field(c, c.Path, 0, "request.path")
@@ -18,7 +19,7 @@ func (r *Redactor) Call(c *traffic.Call) {
 	r.redisCall(c)
 	r.postgresqlCall(c)
 	if w := c.WebSocket; w != nil {
-		w.Payload = r.body(c, w.Payload, "", side(w)+"message")
+		w.Payload = r.body(c, w.Payload, nil, side(w)+"message")
 	}
 	h := c.HTTP
 	if h == nil {
@@ -28,13 +29,9 @@ func (r *Redactor) Call(c *traffic.Call) {
 	h.Reason = r.field(c, h.Reason, 0, "response.reason")
 	r.headerList(c, h.RequestHeaders, "request.")
 	r.headerList(c, h.ResponseHeaders, "response.")
-	h.RequestBody = r.body(c, h.RequestBody, contentType(h.RequestHeaders), "request.body")
-	h.ResponseBody = r.body(c, h.ResponseBody, contentType(h.ResponseHeaders), "response.body")
+	h.RequestBody = r.body(c, h.RequestBody, h.RequestHeaders, "request.body")
+	h.ResponseBody = r.body(c, h.ResponseBody, h.ResponseHeaders, "response.body")
 }
-
-// Same is bytes that say the same as a body, or the body itself: what comes again and again without a secret is kept once, at one address, by
-// which [Redactor.Call] knows it. It must not be written to.
-func (r *Redactor) Same(body []byte) []byte { return r.memo.same(body) }
 
 // side is the part of a call that a WebSocket message is.
 func side(w *traffic.WebSocket) string {
@@ -49,8 +46,8 @@ func (r *Redactor) query(c *traffic.Call, q string) string {
 		return q
 	}
 	b := view(q)
-	slot, known := r.memo.knows(b, asForm)
-	if known {
+	known, slot := r.memo.known(b, asForm)
+	if known != nil {
 		return q
 	}
 	spans := r.form(nil, b)
@@ -90,9 +87,12 @@ func (r *Redactor) plainHeader(c *traffic.Call, h *headerName, v, side string) s
 	if len(v) < shortest || len(v) > shortValue {
 		return r.field(c, v, h.flags, side, "header:", h.lower)
 	}
-	slot, known := h.plain(v)
-	if known {
+	if h.flags == noDigits|noKeys && hexadecimal(v) {
 		return v
+	}
+	known, slot := h.plain(v)
+	if known != nil {
+		return *known // comparing it with itself later costs nothing
 	}
 	b := view(v)
 	spans := r.find(nil, b, h.flags)
@@ -138,8 +138,8 @@ func (r *Redactor) field(c *traffic.Call, s string, flags int, place ...string) 
 		}
 		return r.apply(c, s, b, spans, strings.Join(place, ""))
 	}
-	slot, known := r.memo.knows(b, flags)
-	if known {
+	known, slot := r.memo.known(b, flags)
+	if known != nil {
 		return s
 	}
 	spans := r.find(nil, b, flags)
@@ -150,17 +150,17 @@ func (r *Redactor) field(c *traffic.Call, s string, flags int, place ...string) 
 	return r.apply(c, s, b, spans, strings.Join(place, ""))
 }
 
-func (r *Redactor) body(c *traffic.Call, b []byte, contentType, place string) []byte {
+func (r *Redactor) body(c *traffic.Call, b []byte, headers []traffic.Header, place string) []byte {
 	if len(b) < 5 {
 		return b
 	}
 	how := 0
-	if isForm(contentType, b) {
+	if isForm(contentType(headers), b) {
 		how = asForm
 	}
-	slot, known := r.memo.knows(b, how)
-	if known {
-		return b
+	known, slot := r.memo.known(b, how)
+	if known != nil {
+		return view(known.text)
 	}
 	var spans []span
 	if how == asForm {

@@ -1,10 +1,10 @@
 package redact
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"strings"
 	"sync/atomic"
-	"unsafe"
 )
 
 // memo remembers texts that hold no secret, since services say the same things over and over, and looking is most of what redaction
@@ -15,15 +15,15 @@ type memo struct {
 	marks [memoMarks]atomic.Uint32 // hash of the text that came last
 	texts [memoSlots]atomic.Pointer[plainText]
 	names [nameSlots]atomic.Pointer[headerName]
-	at    [memoPlaces]atomic.Pointer[plainText] // long ones, by the address at which they were read
-	total atomic.Int64                          // bytes of the long ones
+	near  [memoNear][2]atomic.Pointer[plainText] // long ones, by a sample of their bytes; the later one first
+	total atomic.Int64                           // bytes of the long ones
 }
 
 const (
 	memoSlots  = 2048
 	memoMarks  = 16384
-	memoPlaces = 1024
-	memoPlace  = 128 // shorter texts are hashed as fast as compared
+	memoNear   = 1024
+	memoSample = 128 // shorter texts are hashed as fast as sampled
 	nameSlots  = 512
 	memoText   = 64 << 10 // longer texts are looked at each time
 	memoLong   = 4 << 10  // of texts longer than this, memoTotal bytes are remembered
@@ -52,19 +52,19 @@ const (
 	shortValue = 128 // a longer one is looked up in [memo]
 )
 
-// plain reports whether a short value, which has two bytes at least, was noted. Most headers have the same few values all the time.
-func (h *headerName) plain(v string) (slot int, known bool) {
+// plain is the value that was noted and says the same as a short one, which has two bytes at least; nil where there is none. Most headers have the
+// same few values all the time.
+func (h *headerName) plain(v string) (known *string, slot int) {
 	slot = (len(v) + int(v[0]) + int(v[len(v)-1])) % nameValues
-	p := h.values[slot].Load()
-	return slot, p != nil && *p == v
+	if p := h.values[slot].Load(); p != nil && *p == v {
+		return p, slot
+	}
+	return nil, slot
 }
 
-// note remembers that a value holds no secret, when it comes for the second time.
+// note remembers that a value, which has eight bytes at least, holds no secret, when it comes for the second time.
 func (h *headerName) note(slot int, v string) {
-	mark := uint32(len(v))
-	for _, c := range []byte(v[max(0, len(v)-12):]) {
-		mark = mark*31 + uint32(c)
-	}
+	mark := uint32(len(v)) ^ uint32(binary.LittleEndian.Uint64(view(v[len(v)-8:]))*0x9e3779b97f4a7c15>>32)
 	if h.marks[slot].Load() != mark {
 		h.marks[slot].Store(mark)
 		return
@@ -75,42 +75,43 @@ func (h *headerName) note(slot int, v string) {
 
 func newMemo() *memo { return &memo{seed: maphash.MakeSeed()} }
 
-// same is a text that says the same as b and is kept here, or b.
-func (m *memo) same(b []byte) []byte {
-	if len(b) < memoPlace || len(b) > memoText {
-		return b
-	}
-	slot := maphash.Bytes(m.seed, b)
-	for i := range uint64(2) {
-		if p := m.texts[(slot+i)%memoSlots].Load(); p.is(b, 0) {
-			return view(p.text)
-		}
-	}
-	return b
-}
-
-// knows reports whether b, read in this way, holds no secret. Otherwise slot is where to note it when that turns out.
-func (m *memo) knows(b []byte, how int) (slot uint64, known bool) {
+// known is the text that says the same as b and, read in this way, holds no secret; nil where none is known. Then slot is where to note b
+// when it turns out to hold none.
+func (m *memo) known(b []byte, how int) (p *plainText, slot uint64) {
 	if len(b) > memoText {
-		return 0, false
+		return nil, 0
 	}
-	var at *atomic.Pointer[plainText]
-	if len(b) >= memoPlace {
-		at = &m.at[uintptr(unsafe.Pointer(&b[0]))/64%memoPlaces]
-		if p := at.Load(); p.is(b, how) { // what lies there may have changed
-			return 0, true
+	var near *[2]atomic.Pointer[plainText]
+	if len(b) >= memoSample { // most are told apart by a few bytes: hashing all of them takes as long as comparing
+		near = &m.near[sample(b)%memoNear]
+		for i := range near {
+			if p := near[i].Load(); p.is(b, how) {
+				return p, 0
+			}
 		}
 	}
 	slot = maphash.Bytes(m.seed, b) + uint64(how)
 	for i := range uint64(2) {
 		if p := m.texts[(slot+i)%memoSlots].Load(); p.is(b, how) {
-			if at != nil {
-				at.Store(p)
+			if near != nil {
+				near[1].Store(near[0].Load())
+				near[0].Store(p)
 			}
-			return slot, true
+			return p, slot
 		}
 	}
-	return slot, false
+	return nil, slot
+}
+
+// sample is a number made of the length of a text and of 72 of its bytes, which has as many at least.
+func sample(b []byte) uint64 {
+	const prime = 0x9e3779b97f4a7c15
+	h, step := uint64(len(b)), (len(b)-8)/8
+	for at := 0; at <= 8*step; at += step {
+		h = (h ^ binary.LittleEndian.Uint64(b[at:])) * prime
+		h ^= h >> 29
+	}
+	return h >> 32
 }
 
 func (p *plainText) is(b []byte, how int) bool {
