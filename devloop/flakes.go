@@ -2,6 +2,7 @@ package devloop
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -91,6 +93,30 @@ func sameCode(it *traffic.Iteration) string {
 
 func (s *Session) ledgerFile() string { return filepath.Join(s.stateDir(), "flakes.json") }
 
+// quarantineDays is how long a quarantine that is proposed lasts.
+const quarantineDays = 14
+
+// quarantine is the line that keeps a flaky check from gating for a while. Somebody has to write it: nothing does it by itself.
+func (s *Session) quarantine(f *control.Flake, now time.Time) string {
+	reason := fmt.Sprintf("flipped %d times in %d runs of the same code", f.Flips, f.Chances)
+	if f.Flipped != "" {
+		reason += ", last " + f.Flipped
+	}
+	return fmt.Sprintf("to keep it from gating for %d days, write below its name in %s:\n    quarantine: {owner: %q, reason: %q, until: %s}",
+		quarantineDays, f.File, s.author(), reason, now.AddDate(0, 0, quarantineDays).Format(time.DateOnly))
+}
+
+// author is who git says works here.
+func (s *Session) author() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "git", "-C", s.workspace, "config", "user.name").Output()
+	if name := strings.Join(strings.Fields(string(out)), " "); err == nil && name != "" && len(name) <= 100 {
+		return name
+	}
+	return "WHO"
+}
+
 // readLedger reads the ledger; what cannot be read is as if it were not there.
 func readLedger(file string) (map[string]*ledgerEntry, error) {
 	none := map[string]*ledgerEntry{}
@@ -130,7 +156,7 @@ func (s *Session) Flakes(struct{}) (*control.FlakesAnswer, error) {
 		if f.Chances >= flakyPairs && f.Score >= flakyScore {
 			f.Flaky = true
 			if f.File != "" {
-				f.Next = fmt.Sprintf("in %s: quarantine: {owner: WHO, reason: WHY, until: %s}", f.File, time.Now().AddDate(0, 0, 14).Format(time.DateOnly))
+				f.Next = s.quarantine(&f, time.Now())
 			}
 		}
 		a.Checks = append(a.Checks, f)

@@ -4,8 +4,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/devloop-io/devloop/assertions"
 	"github.com/devloop-io/devloop/store"
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -36,6 +39,16 @@ func TestFlakes(t *testing.T) {
 	}
 	if f := a.Checks[0]; f.Runs != 6 || f.Chances != 4 || f.Flips != 2 || f.Score != 0.5 || !f.Flaky || f.Next == "" || f.Flipped != "pass to inconclusive in i1" {
 		t.Errorf("%+v", f)
+	}
+	// What is proposed is what a check file takes, word for word.
+	line := a.Checks[0].Next[strings.Index(a.Checks[0].Next, "\n")+1:]
+	suite, err := assertions.Parse("a.netcheck.yaml", []byte("checks:\n  - name: fast\n"+line+"\n    on: http\n    expect: none(status_code >= 500)\n"))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, a.Checks[0].Next)
+	}
+	failing := &traffic.Dissection{Account: traffic.Account{Last: time.Now().UnixNano()}, Calls: []*traffic.Call{{ID: "c", Protocol: traffic.ProtoHTTP, Status: 503, State: traffic.StateComplete, HTTP: &traffic.HTTP{}}}}
+	if r := suite.Check(assertions.Input{Dissection: failing}, assertions.CheckOptions{NoBuiltin: true})[0]; r.Severity != assertions.SeverityWarning || !strings.Contains(r.Reason, "flipped 2 times in 4 runs of the same code, last pass to inconclusive in i1") {
+		t.Errorf("%+v", r)
 	}
 	if err := os.WriteFile(s.ledgerFile(), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)

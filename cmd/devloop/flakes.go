@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,8 @@ func flakesVerb(r *root) *cobra.Command {
 		Use: "flakes", Short: "How often each check's verdict flipped while the code stayed as it was", Args: cobra.NoArgs,
 		Long: `flakes shows the ledger of verdicts: for each check how many runs were judged, in how many of them builds and exercise were those of the run
 before, and how often the verdict was another one all the same. From 0.2 flips a chance, over 4 chances, a check is called flaky;
-quarantine: {owner, reason, until} in its file keeps it from gating until a day that somebody answers for.`,
+quarantine: {owner, reason, until} in its file keeps it from gating until a day that somebody answers for, and the line to write is printed. No check
+goes there by itself.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return asking[struct{}, control.FlakesAnswer]{method: control.Flakes, show: printFlakes}.run(r, cmd, &struct{}{}, nil)
 		},
@@ -37,7 +39,10 @@ func printFlakes(w io.Writer, a *control.FlakesAnswer) {
 	}
 	for _, f := range a.Checks {
 		if f.Flaky {
-			fmt.Fprintf(w, "flaky: %s; %s\n", harmless(f.Check), harmless(f.Next))
+			fmt.Fprintln(w, "flaky:", harmless(f.Check))
+			for line := range strings.Lines(f.Next) {
+				fmt.Fprintln(w, harmless(strings.TrimRight(line, "\n")))
+			}
 		}
 	}
 }
