@@ -52,7 +52,7 @@ func (s *Session) runExercise(ctx context.Context, t *turn) (*traffic.ExerciseRe
 	}
 	env := s.environment()
 	e.Steps = reachable(e.Steps, env)
-	spec, err := json.Marshal(exercise.Spec{Name: name, Iteration: t.it.ID, Dir: s.workspace, Exercise: e})
+	spec, err := json.Marshal(exercise.Spec{Name: name, Iteration: t.it.ID, Dir: s.workspace, Exercise: e, Replays: t.plans(env)})
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +70,9 @@ func (s *Session) runExercise(ctx context.Context, t *turn) (*traffic.ExerciseRe
 		return nil, failed(control.ExitEnvironment, traffic.Failure{
 			Phase: "exercise", What: fmt.Sprintf("exercise %s did not finish: %v", name, cmp.Or(runErr, err)), Output: output.tail.String(),
 		})
+	}
+	if told := t.tellReplays(e, &out.Result, out.Answers); told != nil && out.Error == "" {
+		return &out.Result, told
 	}
 	if out.Error != "" {
 		return &out.Result, failed(control.ExitFail, traffic.Failure{

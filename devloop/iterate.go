@@ -67,6 +67,8 @@ type turn struct {
 	window *openWindow
 	suite  *assertions.Suite
 	wrong  []string // what did not run the revision
+
+	recordings map[int]recording // what the exercise's replay steps send, by the step's index
 }
 
 // failure ends an iteration before its verdict, in a way that people can act on.
@@ -156,7 +158,10 @@ func (t *turn) config(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", failed(control.ExitUsage, traffic.Failure{What: err.Error(), Phase: "config"})
 	}
-	return detail, t.known()
+	if err := t.known(); err != nil {
+		return detail, err
+	}
+	return detail, t.planReplays()
 }
 
 // known refuses names of checks and exercises that nothing bears, before anything is built for them.

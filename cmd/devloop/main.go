@@ -12,7 +12,6 @@ import (
 	"syscall"
 
 	"github.com/devloop-io/devloop/devloop/exercise"
-	"github.com/devloop-io/devloop/devloop/replay"
 	"github.com/devloop-io/devloop/internal/control"
 )
 
@@ -25,7 +24,7 @@ func run(args []string) (code int) {
 	if exercise.Main(args) {
 		return 0
 	}
-	if code, mine := replay.Main(args); mine {
+	if code, mine := exercise.MainReplay(args); mine {
 		return code
 	}
 	defer func() {

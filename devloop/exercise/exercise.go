@@ -14,10 +14,12 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"text/template"
 	"time"
 
+	"github.com/devloop-io/devloop/devloop/replay"
 	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -44,6 +46,9 @@ type Spec struct {
 	Iteration string          `json:"iteration"`
 	Dir       string          `json:"dir"` // working directory of commands
 	Exercise  config.Exercise `json:"exercise"`
+
+	Replays  map[int]replay.Plan                     `json:"replays,omitempty"` // what replay steps send, by the step's index
+	Answered func(step int, answers []replay.Answer) `json:"-"`                 // is told what they were answered, where it is set
 }
 
 // Run runs the steps in order and stops at the first that fails. Output of commands goes to output as it comes. The
@@ -60,7 +65,7 @@ func Run(ctx context.Context, spec Spec, output io.Writer) (traffic.ExerciseResu
 	defer r.client.CloseIdleConnections()
 	for i, step := range spec.Exercise.Steps {
 		began := time.Now()
-		done, err := r.step(ctx, step)
+		done, err := r.step(ctx, i, step)
 		done.NS = time.Since(began).Nanoseconds()
 		result.Steps = append(result.Steps, done)
 		if err == nil && ctx.Err() != nil {
@@ -104,16 +109,18 @@ func proxy(address string) func(*http.Request) (*url.URL, error) {
 	return func(*http.Request) (*url.URL, error) { return u, err }
 }
 
-func (r *runner) step(ctx context.Context, s config.Step) (traffic.StepResult, error) {
+func (r *runner) step(ctx context.Context, i int, s config.Step) (traffic.StepResult, error) {
 	switch {
 	case s.HTTP != nil:
 		return r.http(ctx, *s.HTTP)
+	case s.Replay != nil:
+		return r.replay(ctx, i, *s.Replay)
 	case s.Run != "":
 		return r.command(ctx, s.Run)
 	case s.Wait > 0:
 		return traffic.StepResult{Step: "wait " + time.Duration(s.Wait).String()}, wait(ctx, time.Duration(s.Wait))
 	}
-	return traffic.StepResult{Step: "nothing"}, errors.New("the step has none of http, run and wait")
+	return traffic.StepResult{Step: "nothing"}, errors.New("the step has none of http, replay, run and wait")
 }
 
 func wait(ctx context.Context, d time.Duration) error {
@@ -240,6 +247,7 @@ func (r *runner) request(ctx context.Context, method string, s config.HTTPStep, 
 		return 0, nil, err
 	}
 	r.mark(req)
+	req.Header.Set("User-Agent", "devloop-exercise")
 	for name, value := range headers {
 		req.Header.Set(name, value)
 		if http.CanonicalHeaderKey(name) == "Host" {
@@ -268,7 +276,6 @@ func (r *runner) mark(req *http.Request) {
 	req.Header.Set("Traceparent", "00-"+hex.EncodeToString(id[:16])+"-"+hex.EncodeToString(id[16:])+"-01")
 	req.Header.Set(IterationHeader, r.spec.Iteration)
 	req.Header.Set("Baggage", IterationBaggage+"="+r.spec.Iteration)
-	req.Header.Set("User-Agent", "devloop-exercise")
 }
 
 // save reads the whole response, so that its connection is used again, and takes values out of its JSON.
@@ -324,6 +331,17 @@ func parseTemplates(s config.HTTPStep) (*templates, error) {
 		}
 	}
 	return t, nil
+}
+
+// rendered is a text of a step that is rendered once.
+func (r *runner) rendered(name, text string) (string, error) {
+	t, err := parse(name, text)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	err = t.Execute(&b, r.data(0))
+	return b.String(), err
 }
 
 func parse(name, text string) (*template.Template, error) {

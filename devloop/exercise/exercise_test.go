@@ -14,7 +14,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/devloop-io/devloop/devloop/replay"
 	"github.com/devloop-io/devloop/internal/config"
+	"github.com/devloop-io/devloop/traffic"
 )
 
 // recorder is a service that remembers what it was asked.
@@ -75,6 +77,41 @@ func TestStepsRunInOrderAndPassValuesOn(t *testing.T) {
 	}
 }
 
+func TestReplayedRequestsAreTheExercises(t *testing.T) {
+	r, url := serve(t)
+	var answers []replay.Answer
+	spec := Spec{Name: "x", Iteration: "i9", Exercise: config.Exercise{Steps: []config.Step{
+		{HTTP: &config.HTTPStep{Method: "POST", URL: url + "/login", Save: map[string]string{"token": "access_token"}}},
+		{Replay: &config.ReplayStep{Snapshot: "i1", Headers: map[string]string{"authorization": "Bearer {{.Saved.token}}"}}},
+	}}, Replays: map[int]replay.Plan{1: {Concurrency: 1, Requests: []replay.Request{
+		{ID: "a", Method: "GET", URL: url + "/items", Headers: []traffic.Header{{Name: "User-Agent", Value: "firefox"}, {Name: "Authorization", Value: "old"}}},
+		{ID: "b", Method: "PUT", URL: url + "/teapot", Body: []byte("tea")},
+	}}}, Answered: func(step int, a []replay.Answer) {
+		if answers = a; step != 1 {
+			t.Errorf("step %d was answered", step)
+		}
+	}}
+	result, err := Run(t.Context(), spec, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"POST /login ", "GET /items ", "PUT /teapot tea"}, r.requests); diff != "" {
+		t.Errorf("requests (-want +got):\n%s", diff)
+	}
+	h := r.headers[1]
+	if h.Get("Authorization") != "Bearer t-1" || h.Get("User-Agent") != "firefox" || h.Get(IterationHeader) != "i9" || len(h.Get("Traceparent")) != 55 {
+		t.Errorf("headers: %v", h)
+	}
+	if s := result.Steps[1]; s.Sent != 2 || s.Status["200"] != 1 || s.Status["418"] != 1 || len(answers) != 2 || answers[1].ID != "b" {
+		t.Errorf("%+v, %+v", s, answers)
+	}
+	spec.Replays = map[int]replay.Plan{1: {Requests: []replay.Request{{Method: "GET", URL: "http://127.0.0.1:1/"}}}}
+	spec.Answered = nil
+	if _, err := Run(t.Context(), spec, io.Discard); err == nil || !strings.Contains(err.Error(), "none of 1 requests got a response") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestWhatFailsAnExercise(t *testing.T) {
 	_, url := serve(t)
 	for _, c := range []struct {
@@ -90,7 +127,7 @@ func TestWhatFailsAnExercise(t *testing.T) {
 		{"a value nobody saved", config.Step{HTTP: &config.HTTPStep{URL: url + "/{{.Saved.x}}"}}, "no entry for key"},
 		{"a command that fails", config.Step{Run: "false"}, "exit status 1"},
 		{"a command that is missing", config.Step{Run: "no-such-program-here"}, "not found"},
-		{"an empty step", config.Step{}, "none of http, run and wait"},
+		{"an empty step", config.Step{}, "none of http, replay, run and wait"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

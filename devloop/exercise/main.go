@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/devloop-io/devloop/devloop/replay"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -19,6 +20,8 @@ const Argument = "__exercise"
 type Outcome struct {
 	Result traffic.ExerciseResult `json:"result"`
 	Error  string                 `json:"error,omitempty"`
+
+	Answers map[int][]replay.Answer `json:"answers,omitempty"` // to replay steps, by the step's index
 }
 
 // Main runs an exercise when args, the program's arguments without its name, ask for it: the [Spec] comes as JSON on
@@ -35,7 +38,8 @@ func Main(args []string) bool {
 		fmt.Fprintln(os.Stderr, "read the exercise from standard input:", err)
 		os.Exit(2)
 	}
-	var out Outcome
+	out := Outcome{Answers: map[int][]replay.Answer{}}
+	spec.Answered = func(step int, answers []replay.Answer) { out.Answers[step] = answers }
 	var err error
 	if out.Result, err = Run(ctx, spec, os.Stderr); err != nil {
 		out.Error = err.Error()

@@ -96,7 +96,7 @@ func request(c *traffic.Call, o Options) (Request, string) {
 	case h.RequestBodyCut || h.BodyError != "":
 		return Request{}, "its body was not kept whole"
 	case !o.All && !idempotent(c.Method):
-		return Request{}, c.Method + " is not idempotent; --all sends it all the same"
+		return Request{}, c.Method + " is not idempotent; it is sent all the same with all (--all)"
 	case strings.Contains(c.Path+h.Query, redacted) || strings.Contains(string(h.RequestBody), redacted):
 		return Request{}, "a secret stood in its URL or body, which rows do not hold"
 	}
@@ -115,7 +115,7 @@ func request(c *traffic.Call, o Options) (Request, string) {
 		}
 		_, given := o.Headers[key]
 		if strings.Contains(h.Value, redacted) && !given {
-			return Request{}, "its header " + key + " is a secret, which rows do not hold; --header or DEVLOOP_REPLAY_HEADER gives one"
+			return Request{}, "its header " + key + " is a secret, which rows do not hold; give it as one of headers (--header, $DEVLOOP_REPLAY_HEADER)"
 		}
 		if !given {
 			r.Headers = append(r.Headers, traffic.Header{Name: key, Value: h.Value})

@@ -3,16 +3,11 @@ package replay
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"os"
 	"sync"
 	"time"
 
-	"github.com/devloop-io/devloop/devloop/exercise"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -37,51 +32,6 @@ const (
 	mostBody    = 1 << 20
 	mostWaiting = 30 * time.Second
 )
-
-// Main sends the plan in the file that the arguments name, and writes what came beside it. It reports whether the arguments asked
-// for that.
-func Main(args []string) (code int, mine bool) {
-	if len(args) != 3 || args[0] != Argument {
-		return 0, false
-	}
-	if err := sendFile(args[1], args[2]); err != nil {
-		fmt.Fprintln(os.Stderr, "replay:", err)
-		return 1, true
-	}
-	return 0, true
-}
-
-func sendFile(planFile, answersFile string) error {
-	data, err := os.ReadFile(planFile)
-	if err != nil {
-		return err
-	}
-	var p Plan
-	if err := json.Unmarshal(data, &p); err != nil {
-		return fmt.Errorf("read the plan: %w", err)
-	}
-	headers := map[string]string{}
-	if given := os.Getenv(HeaderVariable); given != "" {
-		if err := json.Unmarshal([]byte(given), &headers); err != nil {
-			return fmt.Errorf("read %s: %w", HeaderVariable, err)
-		}
-	}
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.Proxy, t.MaxIdleConnsPerHost, t.DisableCompression = nil, max(p.Concurrency, 1), true
-	if via := os.Getenv(exercise.ProxyVariable); via != "" {
-		u, err := url.Parse(via)
-		if err != nil {
-			return fmt.Errorf("read %s: %w", exercise.ProxyVariable, err)
-		}
-		t.Proxy = http.ProxyURL(u)
-	}
-	defer t.CloseIdleConnections()
-	out, err := json.Marshal(Send(context.Background(), p, headers, t))
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(answersFile, out, 0o600)
-}
 
 // Send sends a plan's requests when they are due, never more at once than it says, and returns the answers in its order.
 func Send(ctx context.Context, p Plan, headers map[string]string, t http.RoundTripper) []Answer {

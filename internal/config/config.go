@@ -126,9 +126,10 @@ type Exercise struct {
 	Default bool `yaml:"default,omitempty" json:"default,omitempty"`
 }
 
-// Step is one step of an exercise: exactly one of HTTP, Run and Wait.
+// Step is one step of an exercise: exactly one of HTTP, Replay, Run and Wait.
 type Step struct {
-	HTTP *HTTPStep `yaml:"http,omitempty" json:"http,omitempty"`
+	HTTP   *HTTPStep   `yaml:"http,omitempty" json:"http,omitempty"`
+	Replay *ReplayStep `yaml:"replay,omitempty" json:"replay,omitempty"`
 	// Run is a command with its arguments; no shell runs it.
 	Run string `yaml:"run,omitempty" json:"run,omitempty"`
 	// Wait for a time.
@@ -149,6 +150,23 @@ type HTTPStep struct {
 	// ExpectStatus fails the exercise when another status comes; any answer is fine by default: checks judge.
 	ExpectStatus int      `yaml:"expect_status,omitempty" json:"expect_status,omitempty"`
 	Timeout      Duration `yaml:"timeout,omitempty" json:"timeout,omitempty"` // of one request; 30s by default
+}
+
+// ReplayStep sends recorded requests again. Headers are Go templates, as those of an HTTP step.
+type ReplayStep struct {
+	// Snapshot that has the calls: an ID or a name that "devloop snapshot list" shows, or a bundle in the workspace, "traffic/rush.bundle".
+	Snapshot string `yaml:"snapshot" json:"snapshot"`
+	// KFL selects the calls to send; those that nothing inside of the system caused by default.
+	KFL string `yaml:"kfl,omitempty" json:"kfl,omitempty"`
+	// Factor stretches the recorded pauses: 1 by default, 0.5 is twice as fast, 0 leaves them out.
+	Factor      *float64 `yaml:"factor,omitempty" json:"factor,omitempty"`
+	Concurrency int      `yaml:"concurrency,omitempty" json:"concurrency,omitempty"` // requests at once, at most; 8 by default
+	// All sends requests whose method is not idempotent, too: POST and PATCH.
+	All bool `yaml:"all,omitempty" json:"all,omitempty"`
+	// Headers are given to every request, instead of recorded ones: secrets, which recordings do not hold.
+	Headers map[string]string `yaml:"headers,omitempty" json:"headers,omitempty"`
+	// ExpectSame fails the exercise when something is answered otherwise than it was; it is only told by default: checks judge.
+	ExpectSame bool `yaml:"expect_same,omitempty" json:"expect_same,omitempty"`
 }
 
 // Environment says where the services run.

@@ -200,6 +200,13 @@ func (d *document) decodeScalar(n *yaml.Node, v reflect.Value, path string) {
 			return
 		}
 		v.SetInt(int64(i))
+	case v.Kind() == reflect.Float64 && (tag == "!!int" || tag == "!!float"):
+		var f float64
+		if err := n.Decode(&f); err != nil {
+			d.add(n, "", "%s: %s is out of range", path, n.Value)
+			return
+		}
+		v.SetFloat(f)
 	default:
 		d.wrong(n, path, kindName(v.Kind()))
 	}
@@ -356,6 +363,8 @@ func kindName(k reflect.Kind) string {
 		return "true or false"
 	case reflect.Int:
 		return "a whole number"
+	case reflect.Float64:
+		return "a number"
 	}
 	return k.String()
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -36,6 +37,20 @@ func (e Exercise) DefaultTimeout() time.Duration {
 func (s HTTPStep) DefaultTimeout() time.Duration {
 	return cmp.Or(time.Duration(s.Timeout), defaultRequestTimeout)
 }
+
+// IsFile reports whether the calls come from a bundle in the workspace, and not from a snapshot that is kept.
+func (s ReplayStep) IsFile() bool { return strings.HasSuffix(s.Snapshot, ".bundle") }
+
+// DefaultFactor is Factor, or 1 where it is not set.
+func (s ReplayStep) DefaultFactor() float64 {
+	if s.Factor == nil {
+		return 1
+	}
+	return *s.Factor
+}
+
+// DefaultConcurrency is Concurrency, or 8 where it is not set.
+func (s ReplayStep) DefaultConcurrency() int { return cmp.Or(s.Concurrency, 8) }
 
 // DefaultMethod is Method, or GET where it is not set.
 func (s HTTPStep) DefaultMethod() string { return cmp.Or(s.Method, "GET") }

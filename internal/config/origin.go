@@ -64,3 +64,15 @@ func (c *Config) defaults() []Origin {
 		{"storage.max_age", c.Storage.DefaultMaxAge().String(), "default"},
 	}
 }
+
+// Mistake is a mistake that only shows while the configuration is used, told with the place of a setting.
+func (c *Config) Mistake(path, hint, what string) error {
+	d := &document{file: shown(c.Path)}
+	if data, err := readBounded(c.Path); err == nil {
+		var again Config
+		d = parseDocument(shown(c.Path), data, &again)
+		d.errs = nil
+	}
+	d.at(path, hint, "%s: %s", path, what)
+	return d.errs
+}

@@ -370,20 +370,23 @@ func (d *document) exercises(c *Config) {
 
 func (d *document) step(at string, s Step, saved map[string]string) {
 	kinds := 0
-	for _, set := range []bool{s.HTTP != nil, s.Run != "", s.Wait != 0} {
+	for _, set := range []bool{s.HTTP != nil, s.Replay != nil, s.Run != "", s.Wait != 0} {
 		if set {
 			kinds++
 		}
 	}
 	switch {
 	case kinds == 0:
-		d.at(at, "", "%s does nothing: it needs one of http, run and wait", at)
+		d.at(at, "", "%s does nothing: it needs one of http, replay, run and wait", at)
 	case kinds > 1:
-		d.at(at, "make two steps of it", "%s has more than one of http, run and wait", at)
+		d.at(at, "make two steps of it", "%s has more than one of http, replay, run and wait", at)
 	}
 	d.command(at+".run", s.Run)
 	if s.HTTP != nil {
 		d.httpStep(at+".http", *s.HTTP, saved)
+	}
+	if s.Replay != nil {
+		d.replayStep(at+".replay", *s.Replay, saved)
 	}
 }
 
@@ -412,11 +415,7 @@ func (d *document) httpStep(at string, s HTTPStep, saved map[string]string) {
 	if s.ExpectStatus != 0 && (s.ExpectStatus < 100 || s.ExpectStatus > 599) {
 		d.at(at+".expect_status", "", "%s: %d is no HTTP status", at, s.ExpectStatus)
 	}
-	data := struct {
-		N         int
-		Iteration string
-		Saved     map[string]string
-	}{Saved: saved}
+	data := stepData{Saved: saved}
 	d.template(at+".url", s.URL, data)
 	d.template(at+".body", s.Body, data)
 	for _, name := range slices.Sorted(maps.Keys(s.Headers)) {
@@ -424,6 +423,36 @@ func (d *document) httpStep(at string, s HTTPStep, saved map[string]string) {
 	}
 	for name := range s.Save {
 		saved[name] = ""
+	}
+}
+
+// stepData is what templates of steps see.
+type stepData struct {
+	N         int
+	Iteration string
+	Saved     map[string]string
+}
+
+// Bounds of a replay step.
+const (
+	maxFactor = 1000
+	maxAtOnce = 256
+)
+
+func (d *document) replayStep(at string, s ReplayStep, saved map[string]string) {
+	if s.Snapshot == "" {
+		d.at(at, `such as snapshot: i7 ("devloop snapshot list"), or snapshot: traffic/rush.bundle ("devloop export bundle")`, "%s does not say what to replay: it needs snapshot", at)
+	} else if s.IsFile() {
+		d.inside(at+".snapshot", s.Snapshot)
+	}
+	if s.Factor != nil && !(*s.Factor >= 0 && *s.Factor <= maxFactor) {
+		d.at(at+".factor", "1 keeps the recorded pauses, 0 leaves them out", "%s.factor must be from 0 to %d", at, maxFactor)
+	}
+	if s.Concurrency < 0 || s.Concurrency > maxAtOnce {
+		d.at(at+".concurrency", "", "%s.concurrency must be from 1 to %d", at, maxAtOnce)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Headers)) {
+		d.template(at+".headers."+name, s.Headers[name], stepData{Saved: saved})
 	}
 }
 
@@ -444,7 +473,7 @@ func (d *document) template(at, text string, data any) {
 var templatePlace = regexp.MustCompile(`^template: :\d+(:\d+)?: (executing "" at )?`)
 
 func templateMessage(err error) string {
-	return "in the template: " + templatePlace.ReplaceAllString(err.Error(), "")
+	return "in the template: " + strings.TrimSuffix(templatePlace.ReplaceAllString(err.Error(), ""), " in type config.stepData")
 }
 
 func templateHint(err error, data any) string {

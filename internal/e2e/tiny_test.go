@@ -60,7 +60,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "cannot go on: the well is dry")
 		os.Exit(9)
 	})
-	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "hello") })
+	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "hello"+os.Getenv("MORE")) })
 	if err := http.ListenAndServe(os.Getenv("LISTEN"), nil); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
