@@ -2,7 +2,6 @@ package lsp
 
 import (
 	"net/url"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -137,23 +136,49 @@ func runes(line string, column int) int {
 }
 
 // pathOf is the file that a URI names, "" for none.
-func pathOf(uri string) string {
+func pathOf(uri string) string { return pathOn(runtime.GOOS, uri) }
+
+// pathOn is pathOf on a system. On Windows a path begins with a drive or, from a URI with a host, with a share; a drive's letter is in
+// lower case, because editors write either.
+func pathOn(system, uri string) string {
 	u, err := url.Parse(uri)
 	if err != nil || u.Scheme != "file" {
 		return ""
 	}
-	p := u.Path
-	if runtime.GOOS == "windows" {
-		p = strings.TrimPrefix(p, "/")
+	if system != "windows" {
+		return u.Path
 	}
-	return filepath.FromSlash(p)
+	p := strings.TrimPrefix(u.Path, "/")
+	switch {
+	case u.Host != "":
+		p = "//" + u.Host + u.Path
+	case len(p) > 1 && p[1] == ':':
+		p = strings.ToLower(p[:1]) + p[1:]
+	}
+	return strings.ReplaceAll(p, "/", `\`)
 }
 
 // uriOf is the URI of a file.
-func uriOf(path string) string {
-	p := filepath.ToSlash(path)
-	if !strings.HasPrefix(p, "/") {
-		p = "/" + p
+func uriOf(path string) string { return uriOn(runtime.GOOS, path) }
+
+func uriOn(system, path string) string {
+	if system == "windows" {
+		path = strings.ReplaceAll(path, `\`, "/")
 	}
-	return (&url.URL{Scheme: "file", Path: p}).String()
+	host := ""
+	if share, ok := strings.CutPrefix(path, "//"); ok {
+		host, path, _ = strings.Cut(share, "/")
+	}
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
+	return (&url.URL{Scheme: "file", Host: host, Path: path}).String()
+}
+
+// sameFile is the one form of a URI: editors encode more characters than they must, each others.
+func sameFile(uri string) string {
+	if path := pathOf(uri); path != "" {
+		return uriOf(path)
+	}
+	return uri
 }

@@ -64,7 +64,7 @@ type server struct {
 	publishing sync.Mutex // so that what is shown of a document is of its newest text
 
 	mu     sync.Mutex
-	docs   map[string]*document
+	docs   map[string]*document // by their URIs in one form
 	folder string
 	pulls  bool // the client asks for diagnostics itself
 	bytes  bool // positions are UTF-8
@@ -213,7 +213,7 @@ func (s *server) relative(path string) string {
 func (s *server) open(uri string) *document {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.docs[uri]
+	return s.docs[sameFile(uri)]
 }
 
 func (s *server) need(uri string) (*document, error) {
@@ -225,7 +225,7 @@ func (s *server) need(uri string) (*document, error) {
 
 func (s *server) put(d *document) {
 	s.mu.Lock()
-	s.docs[d.uri] = d
+	s.docs[sameFile(d.uri)] = d
 	pulls := s.pulls
 	s.mu.Unlock()
 	if !pulls {
@@ -253,7 +253,7 @@ func (s *server) didChange(_ context.Context, p DidChangeParams) error {
 
 func (s *server) didClose(ctx context.Context, p DocumentParams) error {
 	s.mu.Lock()
-	delete(s.docs, p.TextDocument.URI)
+	delete(s.docs, sameFile(p.TextDocument.URI))
 	s.mu.Unlock()
 	s.publishing.Lock()
 	defer s.publishing.Unlock()

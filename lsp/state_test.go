@@ -149,3 +149,44 @@ func TestEnd(t *testing.T) {
 		_ = fromClient.Close()
 	}
 }
+
+// TestURIs: files and URIs of both kinds of systems, and there and back.
+func TestURIs(t *testing.T) {
+	for _, c := range []struct{ system, uri, path, back string }{
+		{"linux", "file:///work/a.yaml", "/work/a.yaml", "file:///work/a.yaml"},
+		{"linux", "file:///work/shop%20%281%29%2B%40/a.yaml", "/work/shop (1)+@/a.yaml", "file:///work/shop%20%281%29+@/a.yaml"},
+		{"linux", "file:///work/%E2%82%AC%25.yaml", "/work/€%.yaml", "file:///work/%E2%82%AC%25.yaml"},
+		{"windows", "file:///c%3A/Users/a%20b/shop/devloop.yaml", `c:\Users\a b\shop\devloop.yaml`, "file:///c:/Users/a%20b/shop/devloop.yaml"},
+		{"windows", "file:///C:/shop/devloop.yaml", `c:\shop\devloop.yaml`, "file:///c:/shop/devloop.yaml"},
+		{"windows", "file://server/share/shop/a.netcheck.yaml", `\\server\share\shop\a.netcheck.yaml`, "file://server/share/shop/a.netcheck.yaml"},
+		{"windows", "untitled:Untitled-1", "", "file:///"},
+		{"linux", "untitled:Untitled-1", "", "file:///"},
+		{"linux", "devloop:/i3/a.txt", "", "file:///"},
+		{"linux", "%", "", "file:///"},
+	} {
+		if path := pathOn(c.system, c.uri); path != c.path {
+			t.Errorf("%s on %s: %q, want %q", c.uri, c.system, path, c.path)
+		}
+		if back := uriOn(c.system, c.path); back != c.back {
+			t.Errorf("%s on %s: %q, want %q", c.path, c.system, back, c.back)
+		}
+	}
+}
+
+// TestUnsavedUnderAnotherName: what the editor has of a file counts, however it writes the URI.
+func TestUnsavedUnderAnotherName(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "shop (1)+@")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	e := newEditor(t, dir, `{"textDocument":{"diagnostic":{}}}`)
+	escaped := strings.NewReplacer("+", "%2B", "@", "%40", "(", "%28", ")", "%29")
+	for name, text := range map[string]string{"devloop.yaml": "version: 1\nservices: {cart: {command: a}}\nchecks: [\"*.netcheck.yaml\"]\n", "a.netcheck.yaml": oneCheck} {
+		e.notify("textDocument/didOpen", map[string]any{"textDocument": map[string]any{"uri": "file://" + escaped.Replace(strings.ReplaceAll(dir, " ", "%20")+"/"+name), "languageId": "yaml", "version": 1, "text": text}})
+	}
+	var all Checks
+	e.call("devloop/checks", nil, &all)
+	if len(all.Files) != 1 || len(all.Files[0].Checks) != 1 || all.Files[0].Error != "" {
+		t.Errorf("%+v", all)
+	}
+}
