@@ -104,7 +104,8 @@ func Serve(ctx context.Context, o Options, in io.ReadCloser, out io.WriteCloser)
 		return err
 	}
 	defer f.close()
-	err = f.server.Run(ctx, &mcp.IOTransport{Reader: in, Writer: out})
+	to := &wholeWrites{out: out}
+	err = f.server.Run(ctx, &mcp.IOTransport{Reader: newLines(in, to), Writer: to})
 	if errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) {
 		return nil
 	}
