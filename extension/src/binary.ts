@@ -33,9 +33,10 @@ export async function find(places: Places): Promise<Binary> {
 		}
 		return ask(places.setting);
 	}
-	const name = places.platform === "win32" ? "devloop.exe" : "devloop";
-	const folders = [path.join(places.extension, "bin"), ...places.path.split(places.platform === "win32" ? ";" : ":")];
-	for (const folder of folders) {
+	const windows = places.platform === "win32";
+	const name = windows ? "devloop.exe" : "devloop";
+	const onPath = windows ? places.path.split(";").map((folder) => folder.replace(/^"(.*)"$/, "$1")) : places.path.split(":"); // some are quoted there
+	for (const folder of [path.join(places.extension, "bin"), ...onPath]) {
 		const file = path.join(folder, name);
 		if (path.isAbsolute(file) && isFile(file)) {
 			return ask(file);

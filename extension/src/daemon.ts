@@ -39,6 +39,19 @@ export function post(socket: string, path: string, body: string, onLine: (line: 
 	});
 }
 
+/** reaches says whether this runtime can open the daemon's socket: on Windows it opens pipes of that system only. */
+export function reaches(platform: NodeJS.Platform): boolean {
+	return platform !== "win32";
+}
+
+/** unreachable is what an error of connecting means; undefined for what is none. */
+export function unreachable(code: string | undefined, platform: NodeJS.Platform): DaemonError | undefined {
+	if (!reaches(platform) && /^E(NOENT|CONNREFUSED|ACCES|PERM|INVAL|NOTSUP)$/.test(code ?? "")) {
+		return new DaemonError("on Windows the editor cannot open the daemon's socket", "devloop dashboard, in a terminal");
+	}
+	return code === "ENOENT" || code === "ECONNREFUSED" ? new DaemonError("no daemon runs for this workspace", "devloop up") : undefined;
+}
+
 export interface Event {
 	iteration?: Iteration;
 	message?: string;
@@ -63,11 +76,7 @@ export async function ask<T>(socket: string, method: string, request: unknown, o
 			}
 		}, signal);
 	} catch (e) {
-		const code = (e as NodeJS.ErrnoException).code;
-		if (code === "ENOENT" || code === "ECONNREFUSED") {
-			throw new DaemonError("no daemon runs for this workspace", "devloop up");
-		}
-		throw e;
+		throw unreachable((e as NodeJS.ErrnoException).code, process.platform) ?? e;
 	}
 	if (last?.failed) {
 		throw new DaemonError(last.failed.error, last.failed.hint);

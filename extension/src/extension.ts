@@ -122,8 +122,9 @@ class Extension {
 			this.loop.binary = await find({ setting, extension: this.context.extensionPath, path: process.env["PATH"] ?? "", platform: process.platform });
 			this.log.info(`devloop ${this.loop.binary.version} at ${this.loop.binary.path}`);
 			const { startServer } = await import("./client"); // most of what there is to load, so not while the window waits
-			this.client = await startServer(this.loop.binary.path, await this.workspace(), this.log, (state) => this.loop.set(state), (why) => this.trouble(why, why));
-			this.server = offerServer(this.loop);
+			const workspace = await this.workspace();
+			this.client = await startServer(this.loop.binary.path, workspace, this.log, (state) => this.loop.set(state), (why) => this.trouble(why, why));
+			this.server = offerServer(this.loop.binary, workspace.fsPath);
 			await this.tests.refresh();
 		} catch (e) {
 			const what = e instanceof Error ? e.message : String(e);

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import * as vscode from "vscode";
-import { ask, DaemonError, type Event, type Iteration } from "./daemon";
+import { ask, DaemonError, reaches, type Event, type Iteration } from "./daemon";
 import type { Binary } from "./binary";
 import type { State } from "./state";
 
@@ -34,9 +34,9 @@ export class Loop implements vscode.Disposable {
 		return ask<T>(state.socket, method, request, onEvent, signal);
 	}
 
-	/** run runs one iteration: through the daemon, or where none runs through the command, which starts one. */
+	/** run runs one iteration: through the daemon, or where none runs or can be reached through the command, which starts one. */
 	run(checks: string[], onEvent: (e: Event) => void, signal: AbortSignal): Promise<Iteration> {
-		return this.state?.connected ? this.ask<Iteration>("run", { checks }, onEvent, signal) : this.command(checks, onEvent, signal);
+		return this.state?.connected && reaches(process.platform) ? this.ask<Iteration>("run", { checks }, onEvent, signal) : this.command(checks, onEvent, signal);
 	}
 
 	private command(checks: string[], onEvent: (e: Event) => void, signal: AbortSignal): Promise<Iteration> {

@@ -51,6 +51,20 @@ test("the setting counts before the extension's own, and that before the PATH", 
 	assert.equal((await find({ setting: path.join(set, "devloop"), extension, path: onPath, platform: "linux" })).version, "dev");
 });
 
+test("Windows", async () => {
+	const folder = program("devloop v0.3.0 windows/amd64");
+	const windows = { ...nowhere, platform: "win32" as const };
+	assert.match((await refused({ platform: "win32", path: folder })).message, /was not found/, "without .exe it is another program");
+	fs.renameSync(path.join(folder, "devloop"), path.join(folder, "devloop.exe"));
+	for (const onPath of [`/nonexistent;${folder}`, `"${folder}";/nonexistent`, `;;${folder};`]) {
+		assert.equal((await find({ ...windows, path: onPath })).path, path.join(folder, "devloop.exe"), onPath);
+	}
+	const extension = fs.mkdtempSync(path.join(top, "extension-"));
+	fs.cpSync(folder, path.join(extension, "bin"), { recursive: true });
+	assert.equal((await find({ ...windows, extension })).version, "v0.3.0");
+	assert.match((await refused({ path: folder })).message, /was not found/, "elsewhere .exe is no program of ours");
+});
+
 test("versions", () => {
 	for (const [version, old] of [["dev", false], ["0.1.0", false], ["v0.0.12", true], ["1.0.0-rc.1", false], ["v0.10.0", false]] as const) {
 		assert.equal(tooOld(version), old, version);

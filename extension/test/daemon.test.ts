@@ -4,7 +4,7 @@ import * as http from "node:http";
 import * as os from "node:os";
 import * as path from "node:path";
 import { after, test } from "node:test";
-import { ask, DaemonError, type Event } from "../src/daemon";
+import { ask, DaemonError, reaches, unreachable, type Event } from "../src/daemon";
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "devloop-socket-"));
 after(() => fs.rmSync(folder, { recursive: true }));
@@ -20,6 +20,19 @@ async function listening(answer: (r: http.ServerResponse) => void): Promise<[str
 
 test("no daemon", async () => {
 	await assert.rejects(ask(path.join(folder, "none.sock"), "status", {}), (e) => e instanceof DaemonError && /no daemon runs/.test(e.message) && e.hint === "devloop up");
+});
+
+test("on Windows the socket is said to be out of reach, not the daemon to be gone", () => {
+	assert.equal(reaches("win32"), false);
+	assert.ok(reaches("linux") && reaches("darwin"));
+	for (const code of ["ENOENT", "EACCES", "ENOTSUP"]) {
+		assert.match(unreachable(code, "win32")?.message ?? "", /Windows.*Next: devloop dashboard/);
+	}
+	assert.match(unreachable("ECONNREFUSED", "linux")?.message ?? "", /no daemon runs/);
+	assert.equal(unreachable("EACCES", "linux"), undefined);
+	for (const code of [undefined, "ABORT_ERR", "ECONNRESET"]) {
+		assert.equal(unreachable(code, "win32"), undefined, "what was given up, or ended in the middle, is something else");
+	}
 });
 
 test("events, then the result, in pieces that are no lines", async () => {
