@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import * as path from "node:path";
 import * as vscode from "vscode";
-import { post } from "./daemon";
+import { post, unreachable } from "./daemon";
 import type { Loop } from "./loop";
 import { allowed } from "./paths";
 
@@ -108,7 +108,8 @@ export class Dashboard implements vscode.Disposable {
 			answer(status, lines.join("\n"));
 		} catch (e) {
 			if (!abort.signal.aborted) {
-				answer(0, e instanceof Error ? e.message : String(e));
+				const why = unreachable((e as NodeJS.ErrnoException).code, process.platform) ?? e;
+				answer(0, why instanceof Error ? why.message : String(why));
 			}
 		} finally {
 			this.pending.delete(id);

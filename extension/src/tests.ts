@@ -187,8 +187,11 @@ export class Tests implements vscode.Disposable {
 		return list;
 	}
 
-	/** runNamed runs one check, or all without a name, as a click in the Test Explorer would. */
+	/** runNamed runs one check, or all without a name, as a click in the Test Explorer would: what is judged are files as they are saved. */
 	async runNamed(name?: string): Promise<void> {
+		if (vscode.workspace.getConfiguration("testing").get<boolean>("saveBeforeTest", true)) {
+			await vscode.workspace.saveAll(false);
+		}
 		const include: vscode.TestItem[] = [];
 		this.controller.items.forEach((file) => file.children.forEach((item) => {
 			if (item.label === name) {
