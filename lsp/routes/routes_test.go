@@ -99,7 +99,6 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-// FuzzScan: any text gives routes that lie within it, in bounded number.
 // FuzzCalls: whatever a file holds, what is found lies in it.
 func FuzzCalls(f *testing.F) {
 	for _, text := range []string{"http.Get(\"http://a/b\")", "fetch(`${a}/b/${c}`)", "requests.get(f\"{a}/b\")", "http.NewRequest(\"GET\", fmt.Sprintf(\"%s/b\", a), nil)"} {
@@ -117,6 +116,7 @@ func FuzzCalls(f *testing.F) {
 	})
 }
 
+// FuzzScan: any text gives routes that lie within it, in bounded number.
 func FuzzScan(f *testing.F) {
 	files, err := filepath.Glob("testdata/*/*.*")
 	if err != nil {
