@@ -15,13 +15,13 @@ import (
 	"github.com/devloop-io/devloop/traffic"
 )
 
-// TestExtension runs the tests of the extension's modules that need no editor.
+// TestExtension runs the tests of the extension's modules that need no editor, with the program where they start it.
 func TestExtension(t *testing.T) {
 	dir := filepath.Join(root(), "extension")
 	testenv.NeedsWorkbench(t, dir)
 	for _, args := range [][]string{{"esbuild.mjs", "--test"}, {"--test", "dist/test/"}} {
 		cmd := exec.Command("node", args...)
-		cmd.Dir = dir
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "DEVLOOP="+program(t))
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("node %v: %v\n%s", args, err, out)
 		}
@@ -139,12 +139,14 @@ func (b *workbench) activation() int {
 	return ms
 }
 
-// TestVSCodeCalm: what is not trusted starts nothing; a program that is missing is said with the next step; both are over once they are mended.
+// TestVSCodeCalm: what is not trusted starts nothing; a program that is missing or too old is said with the next step, and is over once that
+// is mended; files that are broken or huge are told as they are.
 func TestVSCodeCalm(t *testing.T) {
 	b := opened(t, map[string]any{"security.workspace.trust.enabled": true, "security.workspace.trust.startupPrompt": "never", "security.workspace.trust.banner": "never"})
 	b.write("data/Machine/settings.json", `{"devloop.path": "/nonexistent/devloop"}`)
 	b.write("work/devloop.yaml", "version: 1\nservices: {a: {command: a}}\nchecks: [\"*.netcheck.yaml\"]\n")
 	b.write("work/a.netcheck.yaml", "checks: [\n")
+	b.write("work/huge.netcheck.yaml", strings.Repeat("# much\n", 1<<20))
 	b.open(filepath.Join(b.folder, "work"))
 	b.until("the status bar says that the workspace is not trusted", func() bool {
 		return strings.Contains(b.texts(`.statusbar-item[id^="devloop.devloop"] .codicon`, "class"), "shield")
@@ -157,12 +159,25 @@ func TestVSCodeCalm(t *testing.T) {
 	b.until("the missing program is said", func() bool {
 		return strings.Contains(b.texts(".notification-list-item", ""), "names /nonexistent/devloop, and there is no such file. Correct the setting")
 	})
+	b.write("devloop", "#!/bin/sh\necho devloop v0.0.9 linux/amd64\n")
+	if err := os.Chmod(filepath.Join(b.folder, "devloop"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.write("data/Machine/settings.json", fmt.Sprintf(`{"devloop.path": %q}`, filepath.Join(b.folder, "devloop")))
+	b.until("the wrong version is said", func() bool {
+		return strings.Contains(b.texts(".notification-list-item", ""), "is devloop v0.0.9, and this extension needs 0.1.0 or newer. Update devloop")
+	})
 	b.write("data/Machine/settings.json", fmt.Sprintf(`{"devloop.path": %q}`, program(t)))
 	b.until("the status bar is calm again", func() bool {
 		return strings.Contains(b.texts(`.statusbar-item[id^="devloop.devloop"] .codicon`, "class"), "circle-slash")
 	})
 	b.file("a.netcheck.yaml")
 	b.until("what is broken has a squiggle", func() bool { return b.texts(".squiggly-error", "class") != "" })
+	b.file("huge.netcheck.yaml")
+	b.command("Problems: Focus on Problems View")
+	b.until("what is huge says so", func() bool {
+		return strings.Contains(b.texts(".markers-panel .monaco-list-row", "aria-label"), "larger than 4 MiB")
+	})
 }
 
 // rename gives a file of the workspace another name.
