@@ -249,6 +249,10 @@ func TestUnfitSides(t *testing.T) {
 	empty.calls = 0
 	wide := clean0()
 	wide.spread, wide.calls = 0.9, 600 // medians are steady, calls are not
+	soon := clean0()                   // 0.08 ms
+	soon.base, soon.seed = 0.08, 5
+	sooner := soon
+	sooner.base = 0.13
 	wider := wide
 	wider.seed++
 	coarse := old
@@ -264,6 +268,7 @@ func TestUnfitSides(t *testing.T) {
 		"all equal":                  {same.baseline(t, 5), same.baseline(t, 1), traffic.Pass, "is as before"},
 		"one run against one":        {clean0().baseline(t, 1), slower.baseline(t, 1), traffic.Inconclusive, "how much runs of the same code differ is not known from one run"},
 		"ties":                       {tied(t, coarse, 10), tied(t, old, 10), traffic.Pass, "is as before"},
+		"less than counts":           {soon.baseline(t, 5), sooner.baseline(t, 5), traffic.Pass, "less than the 253.4 % that count"},
 		"calls too unlike":           {through(t, wide.baseline(t, 10)), wider.baseline(t, 2), traffic.Inconclusive, "no number of calls would tell; whole runs may: need 4 more runs"},
 		"calls too unlike, few runs": {through(t, wide.baseline(t, 3)), wider.baseline(t, 2), traffic.Inconclusive, "no number of calls would tell; record 3 more runs of the baseline, so that whole runs can be compared"},
 		"seven runs a side, by run":  {clean0().baseline(t, 8), slower.baseline(t, 8), traffic.Fail, "got slower"},

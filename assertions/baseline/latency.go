@@ -80,6 +80,9 @@ func moreFor(a int, alpha float64) int {
 	return n
 }
 
+// leastShift is the least shift that counts, in milliseconds, whatever its share: below it a latency tells of the machine's scheduler.
+const leastShift = 0.2
+
 // latency compares one endpoint: Mann and Whitney's test, Hodges and Lehmann's ratio with its interval, and the noise that runs of
 // the same code have. Worse is a ratio that is significantly and wholly beyond what noise does; as before is one that is wholly
 // below it; all else is open.
@@ -98,6 +101,7 @@ func (c *comparison) latency(old, new *EndpointFacts, perRun int) {
 		effect = c.o.MinEffect
 	}
 	before, now := stat.Median(old.Latency.Sample), stat.Median(new.Latency.Sample)
+	effect = max(effect, leastShift/before)
 	f := traffic.Finding{Kind: traffic.FindingLatency, Where: new.Name, Old: milliseconds(before), New: milliseconds(now), Effect: s.Ratio - 1, Low: s.Low - 1, High: finite(s.High - 1),
 		P: s.P, OldN: s.N1, NewN: s.N2, Basis: basis}
 	size := fmt.Sprintf("%s → %s, %s (%s to %s)", f.Old, f.New, signed(s.Ratio-1), signed(s.Low-1), signed(s.High-1))

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"sort"
 	"strings"
@@ -47,8 +49,12 @@ func sameCode(out *strings.Builder, runs []*baseline.Run, rounds int) (broken []
 			broken = append(broken, fmt.Sprintf("%d of %d comparisons of the same code failed", wrong, rounds))
 		}
 	}
-	out.WriteString("\nThese runs were recorded on 2 cores with a load average of about 20: a few of them are disturbed much more than the others, which is what false regressions come from. " +
-		"How far up the interval of the noise is taken (95 %) was chosen on these recordings, at 80 % there were 7 in 200 with 5 runs; other machines may show other rates.\n\n")
+	where, err := os.ReadFile(filepath.FromSlash(machine))
+	if err != nil {
+		return append(broken, err.Error())
+	}
+	fmt.Fprintf(out, "\nThese runs were recorded on %s. False regressions come from runs that are disturbed much more than the others. How far up the interval of the noise is taken (95 %%) was chosen on runs recorded on "+
+		"2 cores with a load average of about 20: at 80 %% there were 7 in 200 with 5 runs. Other machines may show other rates.\n\n", strings.TrimSpace(string(where)))
 	return broken
 }
 

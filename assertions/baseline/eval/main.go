@@ -4,8 +4,10 @@
 //
 //	go run ./assertions/baseline/eval                      the figures, with the size that docs show
 //	go run ./assertions/baseline/eval -full                five times as many rounds; nothing is written
-//	go run ./assertions/baseline/eval -record .devloop     record the runs that A/A is resampled from, from a workspace's snapshots
+//	go run ./assertions/baseline/eval -record .devloop -load 0.7   record the runs that A/A is resampled from, from a workspace's snapshots
 //	go run ./assertions/baseline/eval -record .devloop -faults runs.txt   record runs of the clean shop and of each of its faults
+//
+// scripts/record-shop.sh makes both recordings.
 package main
 
 import (
@@ -16,6 +18,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -26,6 +29,7 @@ import (
 
 const (
 	recording = "assertions/baseline/eval/testdata/shop.json.gz"
+	machine   = "assertions/baseline/eval/testdata/machine.txt" // what the runs were recorded on, in words
 	document  = "docs/statistics.md"
 	picture   = "docs/images/power.svg"
 	begin     = "<!-- begin of what make eval writes -->\n"
@@ -36,19 +40,20 @@ func main() {
 	full := flag.Bool("full", false, "five times as many rounds; nothing is written")
 	record := flag.String("record", "", "a workspace's .devloop whose snapshots become the recorded runs")
 	faults := flag.String("faults", "", "with -record: a file whose lines are FAULT ITERATION; these become the recorded faults")
+	load := flag.Float64("load", 0, "with -record: the load average of the machine meanwhile, which the document tells")
 	flag.Parse()
-	if err := run(*full, *record, *faults); err != nil {
+	if err := run(*full, *record, *faults, *load); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
 }
 
-func run(full bool, record, faults string) error {
+func run(full bool, record, faults string, load float64) error {
 	if record != "" && faults != "" {
 		return recordFaults(record, faults)
 	}
 	if record != "" {
-		return recordRuns(record)
+		return recordRuns(record, load)
 	}
 	runs, err := recordedRuns()
 	if err != nil {
@@ -95,7 +100,7 @@ func write(text string, curves []curve) error {
 }
 
 // recordRuns summarises the snapshots of a workspace: runs of the same code.
-func recordRuns(dir string) error {
+func recordRuns(dir string, load float64) error {
 	st, err := store.Open(dir, store.Options{})
 	if err != nil {
 		return err
@@ -124,7 +129,10 @@ func recordRuns(dir string) error {
 		}
 	}
 	fmt.Printf("%d runs\n", len(runs))
-	return compressed(recording, runs)
+	if err := compressed(recording, runs); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.FromSlash(machine), fmt.Appendf(nil, "%d cores with a load average of about %.2g\n", runtime.NumCPU(), load), 0o644)
 }
 
 // compressed writes a recording.
