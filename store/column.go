@@ -58,7 +58,8 @@ type dictionary struct {
 	store strings.Builder
 	last  string // the text that came last
 	code  int32
-	at    []place // of long texts
+	at    []place             // of long texts
+	kept  func(s []byte) bool // reports bytes that never change; nil for none
 }
 
 // place is where a long text was found in memory, which says where it may be found again: bodies that come often are the same bytes.
@@ -75,8 +76,8 @@ const (
 // placeOf tells addresses apart, of which most are multiples of a large power of two.
 func placeOf(text uintptr) uint64 { return uint64(text) * 0x9e3779b97f4a7c15 >> (64 - 11) }
 
-func newDictionary() *dictionary {
-	return &dictionary{codes: map[string]int32{"": 0}, texts: []string{""}, size: 4}
+func newDictionary(kept func([]byte) bool) *dictionary {
+	return &dictionary{codes: map[string]int32{"": 0}, texts: []string{""}, size: 4, kept: kept}
 }
 
 // page is the dictionary's, plainly encoded: each text behind its length.
@@ -104,13 +105,19 @@ func (d *dictionary) number(s string) int32 {
 		}
 		at.text = p
 	}
+	kept := at != nil && d.kept != nil && d.kept(unsafe.Slice(unsafe.StringData(s), len(s)))
 	code, ok := d.codes[s]
-	if !ok {
+	switch {
+	case !ok:
 		code = int32(len(d.texts))
-		s = d.keep(s)
+		if !kept {
+			s = d.keep(s)
+		}
 		d.codes[s] = code
 		d.texts = append(d.texts, s)
 		d.size += 4 + len(s)
+	case kept:
+		d.texts[code] = s // to compare it with itself, which takes no time
 	}
 	if at != nil {
 		at.code = code
@@ -144,7 +151,7 @@ func columnsFor(schema *parquet.Schema, row reflect.Type) []column {
 		c := column{name: path[0], offset: offsets[path[0]], kind: leaf.Node.Type().Kind(), coding: leaf.Node.Encoding()}
 		switch {
 		case c.coding != nil && c.coding.Encoding() == format.RLEDictionary:
-			c.dict = newDictionary()
+			c.dict = newDictionary(nil)
 		case c.coding != nil:
 		case c.kind == parquet.Int32, c.kind == parquet.Int64:
 			c.coding = &parquet.DeltaBinaryPacked

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/devloop-io/devloop/traffic"
+	"github.com/devloop-io/devloop/traffic/redact"
 )
 
 // TestManyRows: columns that are rarely filled, dictionaries that are given up because they grow or because nothing repeats, and several
@@ -94,6 +96,50 @@ func TestPagesAfterTheDictionary(t *testing.T) {
 	}
 	if most := 2 * rows * size / pageBytes; offsets.NumPages() > most {
 		t.Errorf("%d bodies of %d bytes are in %d pages, want at most %d", rows, size, offsets.NumPages(), most)
+	}
+}
+
+// TestShares: bodies come back as they were, be it that they are shared with the redactor, forgotten by it meanwhile, or lie in memory that is used again.
+func TestShares(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "calls")
+	r := redact.New([]byte("key"), redact.Options{})
+	w := NewCallWriter(create(t, path))
+	w.Shares(r)
+	var want []string
+	shared, lent := 0, make([]byte, 400)
+	for i := range 20_000 {
+		which := i % 100
+		if i%3 == 0 {
+			which = i / 3 % 3000 // more than it remembers
+		}
+		text := fmt.Sprintf(`{"n":%d,"text":"%s"}`, which, bytes.Repeat([]byte{'a' + byte(which%26)}, 150+which%200))
+		want = append(want, text)
+		c := &traffic.Call{Protocol: traffic.ProtoHTTP, HTTP: &traffic.HTTP{RequestBody: append(lent[:0], text...)}}
+		r.Call(c)
+		if err := w.Write(c); err != nil {
+			t.Fatal(err)
+		}
+		if r.Keeps(c.HTTP.RequestBody) {
+			shared++
+		}
+		clear(lent)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if shared < len(want)/2 {
+		t.Errorf("%d of %d bodies are the redactor's, want most", shared, len(want))
+	}
+	i := 0
+	for c, err := range ReadCalls(path) {
+		if err != nil || string(c.HTTP.RequestBody) != want[i] {
+			t.Fatalf("row %d: %v, %s, want %s", i, err, c.HTTP.RequestBody, want[i])
+		}
+		i++
+	}
+	if i != len(want) {
+		t.Errorf("read %d rows of %d", i, len(want))
 	}
 }
 

@@ -162,8 +162,8 @@ func special(x uint64) bool {
 	const ones, high = 0x0101010101010101, 0x8080808080808080
 	// A byte's high bit is set where it is beyond ASCII, DEL, below a blank, or one of five; what a borrow adds to that comes behind a
 	// byte that has it.
-	quote, back, amp, less := x^ones*'"', x^ones*'\\', x^ones*'&', (x|ones*2)^ones*'>' // < and > differ by one bit
-	return (x|(x+ones)|(x-ones*' ')|(quote-ones)|(back-ones)|(amp-ones)|(less-ones))&high != 0
+	quote, back, less := (x|ones*4)^ones*'&', x^ones*'\\', (x|ones*2)^ones*'>' // " and &, and < and >, differ by one bit
+	return (x|(x+ones)|(x-ones*' ')|(quote-ones)|(back-ones)|(less-ones))&high != 0
 }
 
 // ascii reports whether all characters of a text are, as plainJSON does.

@@ -271,6 +271,7 @@ func (w *writing) write(ctx context.Context, dir string, tell func(packets uint6
 		return nil, err
 	}
 	calls := NewCallWriter(f)
+	calls.Shares(s.redactor)
 	if f, err = s.create(filepath.Join(dir, connectionsName)); err != nil {
 		return nil, errors.Join(err, calls.Close())
 	}

@@ -265,6 +265,18 @@ func (s *Sorting) Classifier(ends bool, names []string, more []Further, of func(
 	return c
 }
 
+// Ahead has the columns of a part read ahead that its classifiers look at, and others.
+func (s *Sorting) Ahead(g *CallGroup, others ...string) {
+	names := slices.Concat(baseColumns, others)
+	for _, c := range s.classifiers {
+		names = append(names, c.columns...)
+		for _, m := range c.more {
+			names = append(names, m.Columns...)
+		}
+	}
+	g.Group.Ahead(names, g.Selected)
+}
+
 // Sort has all classifiers number the selected rows of a part. The numbers of the part before are gone then.
 func (s *Sorting) Sort(g *CallGroup) error {
 	forgotten := s.base.Begin()

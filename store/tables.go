@@ -16,6 +16,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/devloop-io/devloop/traffic"
+	"github.com/devloop-io/devloop/traffic/redact"
 )
 
 const (
@@ -166,7 +167,7 @@ func (t *table[R]) endGroup() {
 		}
 		c.first, c.plain = 0, false
 		if c.dict != nil {
-			end.dicts[i], c.dict = c.dict, newDictionary()
+			end.dicts[i], c.dict = c.dict, newDictionary(c.dict.kept)
 		}
 		if c.page.list != c.list() { // it is coded again
 			c.page = t.e.values(c.list())
@@ -191,6 +192,15 @@ type CallWriter struct{ t *table[callRow] }
 
 // NewCallWriter begins a file of calls.
 func NewCallWriter(f io.WriteCloser) *CallWriter { return &CallWriter{newTable[callRow](f)} }
+
+// Shares says whose texts never change, so that bodies which it gave need not be copied and compared. It comes before the first call.
+func (w *CallWriter) Shares(r *redact.Redactor) {
+	for i := range w.t.columns {
+		if c := &w.t.columns[i]; c.dict != nil {
+			c.dict.kept = r.Keeps
+		}
+	}
+}
 
 // Write appends a call, of which nothing is kept. After an error there is no use in more: Close tells the cause.
 func (w *CallWriter) Write(c *traffic.Call) error {

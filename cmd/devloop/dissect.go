@@ -48,6 +48,10 @@ With -o parquet the rows have the columns of a snapshot's tables (docs/files.md)
 			}
 			lazyCollection(r.output)
 			out := bufio.NewWriterSize(r.out, 1<<16)
+			o := store.FileOptions{}
+			if !raw {
+				o.Redactor = redact.New(key(), redact.Options{})
+			}
 			rows := &rowWriter{filter: f, connections: connections}
 			finish := func() error { return nil }
 			switch r.output {
@@ -56,21 +60,17 @@ With -o parquet the rows have the columns of a snapshot's tables (docs/files.md)
 				e.SetEscapeHTML(false)
 				rows.write = e.Encode
 			case "parquet":
-				rows.write, finish = parquetRows(out, connections)
+				rows.write, finish = parquetRows(out, connections, o.Redactor)
 				rows.whole = true
 			default:
 				rows.write = table(out, connections)
 			}
 			defer r.progress(rows)()
-			o := store.FileOptions{}
 			o.Dissect.Quotes = true // what Wireshark shows, too; no check sees it
 			if keyLog != "" {
 				if o.KeyLog, err = os.ReadFile(keyLog); err != nil {
 					return &control.Error{What: "read key log: " + err.Error(), Hint: "the file that SSLKEYLOGFILE named", Exit: control.ExitUsage}
 				}
-			}
-			if !raw {
-				o.Redactor = redact.New(key(), redact.Options{})
 			}
 			if len(protos) > 0 {
 				if o.Dissect.Types, err = protobuf.Load(ctx, protos...); err != nil {
@@ -164,13 +164,17 @@ func (w *rowWriter) row(v any) {
 	}
 }
 
-// parquetRows writes rows as Parquet while they come. finish writes the end of the file, which holds its schema.
-func parquetRows(out io.Writer, connections bool) (write func(any) error, finish func() error) {
+// parquetRows writes rows as Parquet while they come, which redactor has redacted unless it is nil. finish writes the end of the file, which holds its
+// schema.
+func parquetRows(out io.Writer, connections bool, redactor *redact.Redactor) (write func(any) error, finish func() error) {
 	if connections {
 		w := store.NewConnectionWriter(unclosed{out})
 		return func(v any) error { return w.Write(v.(*traffic.Connection)) }, w.Close
 	}
 	w := store.NewCallWriter(unclosed{out})
+	if redactor != nil {
+		w.Shares(redactor)
+	}
 	return func(v any) error { return w.Write(v.(*traffic.Call)) }, w.Close
 }
 

@@ -3,7 +3,6 @@ package columns
 import (
 	"encoding/binary"
 	"fmt"
-	"io"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
@@ -39,7 +38,7 @@ type chunk struct {
 const maxRows = 1 << 20
 
 // readFooter reads the end of a file.
-func readFooter(r io.ReaderAt, size int64) (*footer, error) {
+func readFooter(r *source, size int64) (*footer, error) {
 	const least, guess = 12, 64 << 10
 	if size < least {
 		return nil, fmt.Errorf("%d bytes are no Parquet file", size)
@@ -54,6 +53,7 @@ func readFooter(r io.ReaderAt, size int64) (*footer, error) {
 		return nil, errDamaged
 	}
 	if more := n + 8 - int64(len(tail)); more > 0 {
+		r.willNeed(span{size - n - 8, more})
 		whole := make([]byte, n+8)
 		copy(whole[more:], tail)
 		if _, err := r.ReadAt(whole[:more], size-n-8); err != nil {

@@ -33,6 +33,9 @@ func (r *Redactor) Call(c *traffic.Call) {
 	h.ResponseBody = r.body(c, h.ResponseBody, h.ResponseHeaders, "response.body")
 }
 
+// Keeps reports whether these very bytes are the ones that stand for a text which comes again and again. They never change.
+func (r *Redactor) Keeps(b []byte) bool { return r.memo.keeps(b) }
+
 // side is the part of a call that a WebSocket message is.
 func side(w *traffic.WebSocket) string {
 	if w.FromServer {

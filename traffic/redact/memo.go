@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"strings"
 	"sync/atomic"
+	"unsafe"
 )
 
 // memo remembers texts that hold no secret, since services say the same things over and over, and looking is most of what redaction
@@ -101,6 +102,20 @@ func (m *memo) known(b []byte, how int) (p *plainText, slot uint64) {
 		}
 	}
 	return nil, slot
+}
+
+// keeps reports whether b is a text that was given away as known. It may have been forgotten since.
+func (m *memo) keeps(b []byte) bool {
+	if len(b) < memoSample || len(b) > memoText {
+		return false
+	}
+	near := &m.near[sample(b)%memoNear]
+	for i := range near {
+		if p := near[i].Load(); p != nil && len(p.text) == len(b) && unsafe.StringData(p.text) == &b[0] {
+			return true
+		}
+	}
+	return false
 }
 
 // sample is a number made of the length of a text and of 72 of its bytes, which has as many at least.

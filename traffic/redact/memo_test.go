@@ -69,7 +69,9 @@ func TestSame(t *testing.T) {
 func TestNear(t *testing.T) {
 	t.Parallel()
 	r := New([]byte("key"), Options{})
-	made := func(note string) []byte { return []byte(strings.Repeat("x", 300) + note + strings.Repeat(" ", 20) + strings.Repeat("y", 2000)) }
+	made := func(note string) []byte {
+		return []byte(strings.Repeat("x", 300) + note + strings.Repeat(" ", 20) + strings.Repeat("y", 2000))
+	}
 	plain, secret := made(` "note": "hunter22"`), made(` "pass": "hunter22"`)
 	if sample(plain) != sample(secret) {
 		t.Fatal("the samples are to be the same")
