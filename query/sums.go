@@ -365,6 +365,7 @@ func (v *survey) sumColumns(ctx context.Context, by grouping, detail *grouping, 
 type columnSums struct {
 	*summing
 	width    int64
+	begun    bool
 	outcomes []outcome
 	byEnd    map[outcome]int
 	ended    pairCounts // calls by group and outcome
@@ -463,6 +464,10 @@ func intern[T comparable](list *[]T, places map[T]int, v T) int {
 }
 
 func (s *columnSums) add(g *store.CallGroup) error {
+	if !s.begun { // later, it is known which columns are read
+		s.begun = true
+		s.sorting.Ahead(g, "latency_ns", "req_size", "resp_size")
+	}
 	if err := s.sorting.Sort(g); err != nil {
 		return err
 	}
