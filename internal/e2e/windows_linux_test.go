@@ -60,6 +60,15 @@ func TestVSCodeWindows(t *testing.T) {
 	w.edit("cmd/stock/main.go", stockBroken, stockWell)
 	b.until("a save is judged without the window that began", func() bool { return strings.Contains(b.status(), "pass") && !strings.Contains(b.status(), "stale") })
 	b.until("the squiggle is gone", func() bool { return b.texts(".squiggly-error", "class") == "" })
+
+	b.click(".view-line", "status_code >= 500")
+	b.press("End", "Backspace", "Backspace", "4", ")")
+	b.until("what was typed makes the verdict stale", func() bool { return strings.Contains(b.texts(".codelens-decoration", ""), "stale") })
+	b.click(".codelens-decoration a", "run")
+	b.until("a run saves and judges what was typed", func() bool {
+		lenses := b.texts(".codelens-decoration", "")
+		return strings.Contains(lenses, "none(status_code >= 504)") && !strings.Contains(lenses, "stale")
+	})
 	if now := w.status().PID; now != daemon {
 		t.Errorf("daemon %d was replaced by %d", daemon, now)
 	}
