@@ -151,8 +151,20 @@ func (m *memo) note(slot uint64, b []byte, how int) {
 	added := int64(long(len(b)))
 	if old := m.texts[slot%memoSlots].Swap(&plainText{text: string(b), how: how}); old != nil {
 		added -= int64(long(len(old.text)))
+		m.forget(old)
 	}
 	m.total.Add(added)
+}
+
+// forget lets go of a text that another one pushed out.
+func (m *memo) forget(old *plainText) {
+	if len(old.text) < memoSample {
+		return
+	}
+	near := &m.near[sample(view(old.text))%memoNear]
+	for i := range near {
+		near[i].CompareAndSwap(old, nil)
+	}
 }
 
 // long is the size of a text as far as it counts for memoTotal.
