@@ -42,11 +42,16 @@ func Failed(c *traffic.Call) bool { return facts.Failed(c) }
 
 // Find fills Retry of facts, as [Group] says.
 func Find(w *facts.Window) {
-	g := grouping{w: w, traces: map[uint64]uint8{}}
+	g := grouping{w: w, traces: map[uint64]uint8{}, keeps: map[uint32]bool{}}
+	ids := map[carried]uint8{}
 	for f := range w.All() {
 		f.Retry = nil
 		if f.Trace != 0 && g.traces[f.Trace] < 2 {
 			g.traces[f.Trace]++
+		}
+		if f.Request != 0 {
+			g.keep(ids, carried{f.Src.Home(), f.Request}, asked)
+			g.keep(ids, carried{f.Dst.Home(), f.Request}, served)
 		}
 	}
 	attempts := make([]attempt, 0, w.Len())
@@ -85,6 +90,34 @@ func compare(a, b attempt) int {
 type grouping struct {
 	w      *facts.Window
 	traces map[uint64]uint8 // how many calls are of a trace; 2 are many
+	keeps  map[uint32]bool  // ends whose request ids outlive a call: they hand on what they were given, or ask twice with one
+}
+
+// carried is a request id on a call of an end, and asked and served are how.
+type carried struct {
+	home uint32
+	id   uint64
+}
+
+const (
+	served uint8 = 1 << iota
+	asked
+	askedTwice
+)
+
+// keep notes that an end carries an id.
+func (g *grouping) keep(ids map[carried]uint8, c carried, how uint8) {
+	was := ids[c]
+	if how == asked && was&asked != 0 {
+		how = askedTwice
+	}
+	now := was | how
+	if now != was {
+		ids[c] = now
+	}
+	if now&askedTwice != 0 || now == asked|served {
+		g.keeps[c.home] = true
+	}
 }
 
 // attempt is a call, or a refused connection that was to carry one.
@@ -135,10 +168,9 @@ func serverOf(f *facts.Fact) server {
 	return server{home: f.Dst.Home(), port: f.Port}
 }
 
-// key is equal for calls that may be attempts of one request. A request id names one request and is the same on its attempts:
-// services hand on the one that they were given, and Envoy makes one for each request that comes in without and keeps it when it
-// tries again. Calls with different ids are different requests, however alike they look, unless a trace says that they belong
-// together: then the id was made anew for each attempt.
+// key is equal for calls that may be attempts of one request. Calls with different request ids are different requests, however
+// alike they look, when their client is seen to keep ids: services hand on the one that they were given, and Envoy keeps its own
+// when it tries again. Of a client that is not, each id may be made anew for each attempt, and tells nothing.
 func (g *grouping) key(f *facts.Fact) uint64 {
 	r := request{client: clientOf(f.Src), server: serverOf(f), content: f.Content}
 	switch {
@@ -146,7 +178,7 @@ func (g *grouping) key(f *facts.Fact) uint64 {
 		r.by, r.id = "idempotency", f.Idempotency
 	case g.traced(f):
 		r.by, r.id = "trace", f.Trace
-	case f.Request != 0:
+	case f.Request != 0 && (g.keeps[f.Src.Home()] || f.Src.Exercise):
 		r.by, r.id = "id", f.Request
 	}
 	return facts.Hash(g.w, r)

@@ -28,6 +28,11 @@ func header1(name, value string) func(*traffic.Call) {
 	}
 }
 
+// asks is a call that went well and carries a request id.
+func asks(client, server, id string) *traffic.Call {
+	return with(with(get(client, 0, 200), header1("X-Request-Id", id)), func(c *traffic.Call) { c.Path, c.Dst.Service = "/asked", server })
+}
+
 func TestGroup(t *testing.T) {
 	t.Parallel()
 	type want struct { // of one call; attempts 0 is no retry
@@ -75,8 +80,17 @@ func TestGroup(t *testing.T) {
 		{name: "one user's request asks for two things", calls: []*traffic.Call{
 			with(get("cart", 0, 503), header1("X-Request-Id", "a")),
 			with(with(get("cart", 11, 200), header1("X-Request-Id", "a")), func(c *traffic.Call) { c.HTTP.Query = "id=2" })}, want: make([]want, 2)},
-		{name: "requests of two ids", calls: []*traffic.Call{
-			with(get("cart", 0, 503), header1("X-Request-Id", "a")), with(get("cart", 11, 200), header1("x-request-id", "b"))}, want: make([]want, 2)},
+		{name: "requests of two ids, of which one was handed on", calls: []*traffic.Call{
+			with(get("cart", 0, 503), header1("X-Request-Id", "a")), with(get("cart", 11, 200), header1("x-request-id", "b")),
+			asks("front", "cart", "b")}, want: make([]want, 3)},
+		{name: "requests of two ids, of which one was used again", calls: []*traffic.Call{
+			with(get("cart", 0, 503), header1("X-Request-Id", "a")), with(get("cart", 11, 200), header1("x-request-id", "b")),
+			asks("cart", "prices", "b")}, want: make([]want, 3)},
+		{name: "an id made anew for each attempt", calls: []*traffic.Call{
+			with(get("cart", 0, 503), header1("X-Request-Id", "a")), with(get("cart", 11, 200), header1("X-Request-Id", "b"))}, want: []want{{1, 2, 0}, {2, 2, 10}}},
+		{name: "an id made anew for each attempt, which its server hands on", calls: []*traffic.Call{
+			with(get("cart", 0, 503), header1("X-Request-Id", "a")), with(get("cart", 11, 200), header1("X-Request-Id", "b")),
+			asks("catalogue", "prices", "a")}, want: []want{{1, 2, 0}, {2, 2, 10}, {}}},
 		{name: "requests of two ids, one made twice", confidence: Exact, calls: []*traffic.Call{
 			with(get("cart", 0, 503), header1("X-Correlation-Id", "a")), with(get("cart", 4, 503), header1("X-Correlation-Id", "b")),
 			with(get("cart", 11, 200), header1("X-Correlation-Id", "a"))}, want: []want{{1, 2, 0}, {}, {2, 2, 10}}},
@@ -90,8 +104,8 @@ func TestGroup(t *testing.T) {
 			with(with(get("cart", 0, 503), header1("X-Request-Id", "a")), header1("Idempotency-Key", "k")),
 			with(with(get("cart", 11, 200), header1("X-Request-Id", "b")), header1("Idempotency-Key", "k"))}, want: []want{{1, 2, 0}, {2, 2, 10}}},
 		{name: "a refused connection has the id of the request that its client sent next", calls: []*traffic.Call{
-			with(get("cart", 10, 503), header1("X-Request-Id", "a")), with(get("cart", 30, 200), header1("X-Request-Id", "b"))},
-			refused: []*traffic.Connection{refused("cart", 0)}, confidence: Exact, want: []want{{2, 2, 10}, {}}},
+			with(get("cart", 10, 503), header1("X-Request-Id", "a")), with(get("cart", 30, 200), header1("X-Request-Id", "b")), asks("front", "cart", "a")},
+			refused: []*traffic.Connection{refused("cart", 0)}, confidence: Exact, want: []want{{2, 2, 10}, {}, {}}},
 		{name: "requests of two traces", calls: []*traffic.Call{
 			with(get("cart", 0, 503), trace("t1", "s1")), with(get("cart", 6, 503), trace("t1", "s2")),
 			with(get("cart", 12, 503), trace("t2", "s3")), with(get("cart", 18, 503), trace("t2", "s4"))},
