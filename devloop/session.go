@@ -61,6 +61,7 @@ type Session struct {
 	compiled map[string]string // programs of Go services whose sources are as when they were compiled
 	reload   bool              // devloop.yaml changed
 	follow   bool              // saves start iterations
+	follows  int               // how many asked for that
 	queued   bool              // one waits for its turn
 	relist   bool              // imports changed: which packages a service is made of may be others
 	imports  map[string]string // of Go files that were saved, by path
@@ -290,11 +291,16 @@ func (s *Session) exercising() bool {
 	return true
 }
 
-// Follow says whether saves start iterations by themselves.
+// Follow says that one more, or one fewer, wants saves to start iterations by themselves. They stop when the last one leaves.
 func (s *Session) Follow(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.follow = on
+	if on {
+		s.follows++
+	} else {
+		s.follows = max(0, s.follows-1)
+	}
+	s.follow = s.follows > 0
 }
 
 // rememberPrograms keeps the programs of a build, except where a save during it made them old already.

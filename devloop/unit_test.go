@@ -225,3 +225,14 @@ func TestErrorsForFaces(t *testing.T) {
 		t.Error("nil becomes an error")
 	}
 }
+
+// Two devloop up on one workspace: saves are followed until the last one leaves.
+func TestFollowers(t *testing.T) {
+	var s Session
+	for i, step := range []struct{ on, want bool }{{true, true}, {true, true}, {false, true}, {false, false}, {false, false}, {true, true}} {
+		s.Follow(step.on)
+		if s.following() != step.want {
+			t.Errorf("step %d: follows %v", i, !step.want)
+		}
+	}
+}

@@ -43,7 +43,7 @@ func (c *Client) Run(ctx context.Context, r RunRequest, onEvent func(Event)) (*t
 	return ask[traffic.Iteration](ctx, c, "run", r, onEvent)
 }
 
-// Follow says whether saves start iterations by themselves.
+// Follow says that one more, or one fewer, wants saves to start iterations by themselves.
 func (c *Client) Follow(ctx context.Context, on bool) error {
 	_, err := ask[struct{}](ctx, c, "follow", FollowRequest{on}, nil)
 	return err

@@ -114,7 +114,7 @@ type DownRequest struct {
 	Leave       bool `json:"leave,omitempty"`        // only the daemon ends, and what cannot run without it
 }
 
-// FollowRequest says whether saves start iterations by themselves.
+// FollowRequest says that one more, or one fewer, wants saves to start iterations by themselves.
 type FollowRequest struct {
 	On bool `json:"on"`
 }
