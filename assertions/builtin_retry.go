@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/devloop-io/devloop/assertions/baseline"
 	"github.com/devloop-io/devloop/filter"
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -14,7 +15,7 @@ const (
 	mostAttempts   = 5
 	stormAttempts  = 3
 	stormSpan      = 100 * time.Millisecond
-	politeGrowth   = 1.5                  // a delay that is at least so much longer than the one before is back-off
+	politeGrowth   = 1.25                 // a delay that is at least so much longer than the one before is back-off
 	politeMinDelay = 5 * time.Millisecond // below it, growth is noise
 )
 
@@ -22,7 +23,9 @@ var unboundedRetry = builtin{
 	name: "builtin/unbounded-retry", on: `http`, unit: "calls",
 	expect: fmt.Sprintf("max(retry.attempts) <= %d, and never %d attempts within %s without growing delays", mostAttempts, stormAttempts, stormSpan),
 	doc: fmt.Sprintf("No request is attempted more than %d times, and none %d times within %s without growing delays. Attempts that were "+
-		"recognised by their likeness alone count only when the one before failed; clients of the exercise are left out.", mostAttempts, stormAttempts, stormSpan),
+		"recognised by their likeness alone count only when the one before failed; clients of the exercise are left out. Delays grow when the second "+
+		"is at least %g times the first, at the median of an endpoint's requests that were retried so fast: back-off with jitter does not grow in each.",
+		mostAttempts, stormAttempts, stormSpan, politeGrowth),
 	find: func(w *world, rows []filter.Row) finding {
 		calls := callsOf(rows)
 		groups := map[string][]int{}
@@ -33,15 +36,31 @@ var unboundedRetry = builtin{
 		}
 		f := finding{looked: len(rows), nodata: "no HTTP calls were seen", ordered: true}
 		edges := &selection{rows: rows}
+		growth := map[string][]float64{} // of endpoints: of each request that was retried fast
+		for name := range groups {
+			byStart(calls, groups[name])
+			groups[name] = failing(calls, groups[name])
+			if g, fast := growthOf(calls, groups[name]); fast {
+				endpoint := baseline.NameOf(calls[groups[name][0]])
+				growth[endpoint] = append(growth[endpoint], g)
+			}
+		}
+		for _, all := range growth {
+			slices.Sort(all)
+		}
 		var many, storms int
 		var first string
 		names := sortedKeys(groups)
 		slices.SortStableFunc(names, func(a, b string) int { return len(groups[b]) - len(groups[a]) })
 		for _, name := range names {
 			attempts := groups[name]
-			byStart(calls, attempts)
-			attempts = failing(calls, attempts)
-			worst, storm := attemptsOf(calls, attempts), stormIn(calls, attempts)
+			worst := attemptsOf(calls, attempts)
+			g, fast := growthOf(calls, attempts)
+			storm := fast && g < politeGrowth
+			if storm {
+				all := growth[baseline.NameOf(calls[attempts[0]])]
+				storm = all[(len(all)-1)/2] < politeGrowth
+			}
 			if worst <= mostAttempts && !storm {
 				continue
 			}
@@ -100,18 +119,20 @@ func attemptsOf(calls []*traffic.Call, attempts []int) int {
 	return n
 }
 
-// stormIn reports whether attempts follow each other fast and without back-off.
-func stormIn(calls []*traffic.Call, attempts []int) bool {
+// growthOf is how many times longer the second delay is than the first, at the least of three attempts that follow each other fast.
+func growthOf(calls []*traffic.Call, attempts []int) (least float64, fast bool) {
 	for i := stormAttempts - 1; i < len(attempts); i++ {
 		before, middle, last := calls[attempts[i-2]], calls[attempts[i-1]], calls[attempts[i]]
 		if last.Start-before.Start > int64(stormSpan) {
 			continue
 		}
-		first, second := middle.Retry.DelayNS, last.Retry.DelayNS
-		polite := first >= int64(politeMinDelay) && float64(second) >= politeGrowth*float64(first)
-		if !polite {
-			return true
+		growth := 0.0
+		if first, second := middle.Retry.DelayNS, last.Retry.DelayNS; second >= int64(politeMinDelay) {
+			growth = float64(second) / float64(max(first, 1))
+		}
+		if !fast || growth < least {
+			least, fast = growth, true
 		}
 	}
-	return false
+	return least, fast
 }
