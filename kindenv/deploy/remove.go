@@ -108,6 +108,9 @@ func (d *Deployer) Remove(ctx context.Context, workspace string) ([]string, erro
 				continue
 			}
 			if err := d.delete(ctx, f); err != nil {
+				if ctx.Err() != nil { // whether it was asked to go is not known
+					return removed, leftovers(left, context.Cause(ctx))
+				}
 				failed[f.ref()] = err
 				waiting--
 				continue
