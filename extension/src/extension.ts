@@ -62,6 +62,10 @@ class Extension {
 
 	register(): void {
 		const on = (command: string, f: (...args: string[]) => unknown): vscode.Disposable => vscode.commands.registerCommand(`devloop.${command}`, f);
+		const verb = (name: string): vscode.Disposable => on(name, async () => {
+			await this.starting; // whoever asks right after the window opened waits for the program to be found
+			await this.loop.terminal(name, [name]);
+		});
 		const checkFiles = vscode.workspace.createFileSystemWatcher("**/*.netcheck.{yaml,yml}");
 		this.context.subscriptions.push(
 			this.loop, this.status, this.tests, this.dashboard, { dispose: () => void this.stop() },
@@ -88,10 +92,7 @@ class Extension {
 					void this.restart();
 				}
 			}),
-			on("up", () => this.loop.terminal("up", ["up"])),
-			on("down", () => this.loop.terminal("down", ["down"])),
-			on("doctor", () => this.loop.terminal("doctor", ["doctor"])),
-			on("init", () => this.loop.terminal("init", ["init"])),
+			verb("up"), verb("down"), verb("doctor"), verb("init"),
 			on("suggest", () => this.suggest()),
 			on("accept", () => this.accept()),
 			on("run", (name?: string) => this.run(name)),

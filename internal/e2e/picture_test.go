@@ -22,14 +22,23 @@ const (
 // looksLike compares a picture with the one of the documentation of that name.
 func looksLike(t testing.TB, got image.Image, name string) {
 	t.Helper()
-	want := decode(t, filepath.Join(root(), "docs", "images", name+".png"))
-	if got == nil || got.Bounds() != want.Bounds() {
-		t.Errorf("%s: there is no picture, or of another size than in docs/images", name)
-		return
-	}
-	if a := alike(got, want); a < alikeFrom {
+	if a := likeness(got, docsPicture(t, name)); a < alikeFrom {
 		t.Errorf("%s is like the picture in docs/images to %.2f, want %.2f: look at both, and take it anew if the new one is right", name, a, alikeFrom)
 	}
+}
+
+// docsPicture is the picture of the documentation of that name.
+func docsPicture(t testing.TB, name string) image.Image {
+	t.Helper()
+	return decode(t, filepath.Join(root(), "docs", "images", name+".png"))
+}
+
+// likeness is alike, and 0 where there is no picture, or one of another size.
+func likeness(got, want image.Image) float64 {
+	if got == nil || got.Bounds() != want.Bounds() {
+		return 0
+	}
+	return alike(got, want)
 }
 
 func decode(t testing.TB, file string) image.Image {
@@ -98,7 +107,7 @@ func TestPictures(t *testing.T) {
 	pictures := map[string]image.Image{}
 	for _, g := range groups {
 		for _, name := range g {
-			pictures[name] = decode(t, filepath.Join(root(), "docs", "images", name+".png"))
+			pictures[name] = docsPicture(t, name)
 		}
 	}
 	for i, g := range groups {

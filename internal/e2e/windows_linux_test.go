@@ -19,6 +19,7 @@ func TestVSCodeWindows(t *testing.T) {
 	for _, n := range []int{second, first} {
 		b.turn(n)
 		b.open(w.dir)
+		b.until("the status bar says that nothing runs", func() bool { return strings.Contains(b.status(), "devloop") })
 		b.until("the language server has told how things stand", func() bool {
 			return !strings.Contains(b.texts(`.statusbar-item[id^="devloop.devloop"] .codicon`, "class"), "loading")
 		})
