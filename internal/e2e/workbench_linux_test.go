@@ -79,8 +79,9 @@ func opened(t testing.TB, settings map[string]any) *workbench {
 		cmd := exec.Command("node", append([]string{filepath.Join(needs.Modules, "code-server", "out", "node", "entry.js"), "--config", filepath.Join(b.folder, "config.yaml"),
 			"--user-data-dir", filepath.Join(b.folder, "data"), "--extensions-dir", filepath.Join(b.folder, "extensions")}, args...)...)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		// No gallery is asked: the extension comes from its package. Nor is a container engine: what the window shows is the same everywhere.
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=mod", "XDG_DATA_HOME="+b.folder, "DOCKER_HOST=unix:///nonexistent", `EXTENSIONS_GALLERY={"serviceUrl":"http://127.0.0.1:9/none","itemUrl":"","resourceUrlTemplate":""}`)
+		// No gallery is asked: the extension comes from its package. Nor is a container engine, and a person looks on: what the window
+		// shows is the same everywhere.
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=mod", "XDG_DATA_HOME="+b.folder, "DOCKER_HOST=unix:///nonexistent", "CI=", "NO_COLOR=", `EXTENSIONS_GALLERY={"serviceUrl":"http://127.0.0.1:9/none","itemUrl":"","resourceUrlTemplate":""}`)
 		return cmd
 	}
 	if out, err := server("--install-extension", vsix).CombinedOutput(); err != nil {
