@@ -116,7 +116,7 @@ var secretInURL = builtin{
 		kinds := map[string]int{}
 		for i, c := range callsOf(rows) {
 			for _, x := range c.Credentials {
-				if strings.HasPrefix(x.Place, "request.query") || strings.HasPrefix(x.Place, "request.path") {
+				if x.InURL() {
 					f.hits = append(f.hits, i)
 					kinds[fmt.Sprintf("%s %s in %s", x.Kind, x.Hash, clean(strings.TrimPrefix(x.Place, "request."), 64))]++
 				}

@@ -1,5 +1,7 @@
 package traffic
 
+import "strings"
+
 // Protocols that calls and connections carry.
 const (
 	ProtoHTTP    = "http"
@@ -250,6 +252,11 @@ type Credential struct {
 	Kind  string `json:"kind"`  // bearer, basic, cookie, api_key, jwt, …
 	Place string `json:"place"` // request.header:authorization, request.query:token, …
 	Hash  string `json:"hash"`
+}
+
+// InURL reports whether it stands in the URL of a request: in the path or the query.
+func (c Credential) InURL() bool {
+	return strings.HasPrefix(c.Place, "request.query:") || strings.HasPrefix(c.Place, "request.path")
 }
 
 // Retry says which logical request a call was an attempt of.

@@ -395,16 +395,12 @@ func secretsInURLs(o *observed) []draft {
 	var drafts []draft
 	all := slices.DeleteFunc(o.of(traffic.ProtoHTTP), o.driven)
 	for _, p := range all {
-		if o.all(p, func(c *traffic.Call) bool { return !slices.ContainsFunc(c.Credentials, inURL) }) {
+		if o.all(p, func(c *traffic.Call) bool { return !slices.ContainsFunc(c.Credentials, traffic.Credential.InURL) }) {
 			drafts = append(drafts, draft{kind: "secrets in URLs", promise: "no URL holds a secret", base: httpBase(o) + ` && src.kind != "exercise"`, places: []place{p}, all: all,
 				expect: `none(credential_places.exists(p, p.startsWith("request.query:") || p.startsWith("request.path")))`, empty: true, general: true, faults: []fault{secretInURL}})
 		}
 	}
 	return drafts
-}
-
-func inURL(c traffic.Credential) bool {
-	return strings.HasPrefix(c.Place, "request.query:") || strings.HasPrefix(c.Place, "request.path")
 }
 
 func requestCredentials(c *traffic.Call) []traffic.Credential {
