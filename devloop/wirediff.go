@@ -21,7 +21,7 @@ const shownFindings = 20
 // wireDiff says what an iteration's revision does otherwise on the wire than the last revision that passed. It is nil where
 // that is the same one, or where there is none that ran the same exercise.
 func (s *Session) wireDiff(it *traffic.Iteration) (*traffic.WireDiff, error) {
-	passed := s.passedBefore(it, false)
+	passed := s.passedBefore(it, ownEnds)
 	if len(passed) == 0 || it.Snapshot == "" {
 		return nil, nil
 	}
@@ -38,7 +38,7 @@ func (s *Session) WireDiff(r control.WireDiffRequest) (*traffic.WireDiff, error)
 	if err != nil {
 		return nil, err
 	}
-	since := s.passedBefore(it, true)
+	since := s.passedBefore(it, ownPassedOver)
 	if r.Since != "" {
 		old, err := s.sealed(r.Since)
 		if err != nil {
@@ -66,14 +66,7 @@ func (s *Session) WireDiff(r control.WireDiffRequest) (*traffic.WireDiff, error)
 
 // diffFrom compares an iteration with runs before it; nil where the packets of these are gone.
 func (s *Session) diffFrom(passed []*traffic.Iteration, it *traffic.Iteration) (*traffic.WireDiff, error) {
-	var runs []*baseline.Run
-	for _, p := range passed {
-		r, err := s.summary(p)
-		if err != nil {
-			continue // its snapshot is gone; the others suffice
-		}
-		runs = append(runs, r)
-	}
+	runs := s.summaries(passed)
 	now, err := s.summary(it)
 	if err != nil || len(runs) == 0 {
 		return nil, err
@@ -104,9 +97,17 @@ func (s *Session) diffFrom(passed []*traffic.Iteration, it *traffic.Iteration) (
 	return d, nil
 }
 
-// passedBefore are the newest iterations of the last revision that passed before an iteration, when that is another one than its own and
-// they ran the same; oldest first. Asked again, it looks past iterations of the same revision.
-func (s *Session) passedBefore(it *traffic.Iteration, again bool) []*traffic.Iteration {
+// What iterations of the same revision are to whoever asks what passed before one.
+type own int
+
+const (
+	ownEnds       own = iota // where the newest that passed is one of them, there is nothing
+	ownPassedOver            // what passed before them is meant
+	ownCounts                // they are as good as others
+)
+
+// passedBefore are the newest iterations of the last revision that passed before an iteration and ran the same; oldest first.
+func (s *Session) passedBefore(it *traffic.Iteration, same own) []*traffic.Iteration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var passed []*traffic.Iteration
@@ -114,11 +115,11 @@ func (s *Session) passedBefore(it *traffic.Iteration, again bool) []*traffic.Ite
 		if p.Started >= it.Started || p.Verdict != traffic.Pass || p.Snapshot == "" || !sameExercise(p, it) {
 			continue
 		}
-		if p.Revision == it.Revision {
-			if again {
-				continue
-			}
+		if p.Revision == it.Revision && same == ownEnds {
 			return nil
+		}
+		if p.Revision == it.Revision && same == ownPassedOver {
+			continue
 		}
 		if len(passed) > 0 && p.Revision != passed[0].Revision || len(passed) == diffRuns {
 			break
@@ -132,29 +133,22 @@ func (s *Session) passedBefore(it *traffic.Iteration, again bool) []*traffic.Ite
 // lastPassed is what the newest runs of the last revision that passed showed, an iteration's own included; nil where none has
 // passed with the same exercise, or their packets are gone.
 func (s *Session) lastPassed(it *traffic.Iteration) *baseline.Baseline {
-	s.mu.Lock()
-	var passed []*traffic.Iteration
-	for _, p := range slices.Backward(s.recent) {
-		if p.Started >= it.Started || p.Verdict != traffic.Pass || p.Snapshot == "" || !sameExercise(p, it) {
-			continue
-		}
-		if len(passed) > 0 && p.Revision != passed[0].Revision || len(passed) == diffRuns {
-			break
-		}
-		passed = append(passed, p)
-	}
-	s.mu.Unlock()
-	var runs []*baseline.Run
-	for _, p := range passed {
-		if r, err := s.summary(p); err == nil { // the others suffice
-			runs = append(runs, r)
-		}
-	}
-	b, err := baseline.New(baseline.Meta{}, runs)
+	b, err := baseline.New(baseline.Meta{}, s.summaries(s.passedBefore(it, ownCounts)))
 	if err != nil {
 		return nil
 	}
 	return b
+}
+
+// summaries are those of iterations whose packets are still there.
+func (s *Session) summaries(its []*traffic.Iteration) []*baseline.Run {
+	var runs []*baseline.Run
+	for _, it := range its {
+		if r, err := s.summary(it); err == nil { // the others suffice
+			runs = append(runs, r)
+		}
+	}
+	return runs
 }
 
 func sameExercise(a, b *traffic.Iteration) bool {
