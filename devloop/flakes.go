@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/devloop-io/devloop/internal/control"
@@ -97,13 +98,13 @@ func (s *Session) ledgerFile() string { return filepath.Join(s.stateDir(), "flak
 const quarantineDays = 14
 
 // quarantine is the line that keeps a flaky check from gating for a while. Somebody has to write it: nothing does it by itself.
-func (s *Session) quarantine(f *control.Flake, now time.Time) string {
+func quarantine(f *control.Flake, owner string, now time.Time) string {
 	reason := fmt.Sprintf("flipped %d times in %d runs of the same code", f.Flips, f.Chances)
 	if f.Flipped != "" {
 		reason += ", last " + f.Flipped
 	}
 	return fmt.Sprintf("to keep it from gating for %d days, write below its name in %s:\n    quarantine: {owner: %q, reason: %q, until: %s}",
-		quarantineDays, f.File, s.author(), reason, now.AddDate(0, 0, quarantineDays).Format(time.DateOnly))
+		quarantineDays, f.File, owner, reason, now.AddDate(0, 0, quarantineDays).Format(time.DateOnly))
 }
 
 // author is who git says works here.
@@ -147,7 +148,7 @@ func (s *Session) Flakes(struct{}) (*control.FlakesAnswer, error) {
 	if err != nil {
 		return nil, &control.Error{What: "the ledger of flakes cannot be read: " + err.Error(), Hint: "remove " + s.ledgerFile() + ": it begins anew", Exit: control.ExitEnvironment}
 	}
-	a := &control.FlakesAnswer{Checks: []control.Flake{}}
+	a, owner := &control.FlakesAnswer{Checks: []control.Flake{}}, sync.OnceValue(s.author)
 	for _, e := range ledger {
 		f := e.Flake
 		if f.Chances > 0 {
@@ -156,7 +157,7 @@ func (s *Session) Flakes(struct{}) (*control.FlakesAnswer, error) {
 		if f.Chances >= flakyPairs && f.Score >= flakyScore {
 			f.Flaky = true
 			if f.File != "" {
-				f.Next = s.quarantine(&f, time.Now())
+				f.Next = quarantine(&f, owner(), time.Now())
 			}
 		}
 		a.Checks = append(a.Checks, f)
