@@ -36,11 +36,13 @@ var unboundedRetry = builtin{
 		}
 		f := finding{looked: len(rows), nodata: "no HTTP calls were seen", ordered: true}
 		edges := &selection{rows: rows}
-		growth := map[string][]float64{} // of endpoints: of each request that was retried fast
+		fast := map[string]float64{}     // by group: how its delays grow
+		growth := map[string][]float64{} // the same by endpoint
 		for name := range groups {
 			byStart(calls, groups[name])
 			groups[name] = failing(calls, groups[name])
-			if g, fast := growthOf(calls, groups[name]); fast {
+			if g, ok := growthOf(calls, groups[name]); ok {
+				fast[name] = g
 				endpoint := baseline.NameOf(calls[groups[name][0]])
 				growth[endpoint] = append(growth[endpoint], g)
 			}
@@ -55,9 +57,8 @@ var unboundedRetry = builtin{
 		for _, name := range names {
 			attempts := groups[name]
 			worst := attemptsOf(calls, attempts)
-			g, fast := growthOf(calls, attempts)
-			storm := fast && g < politeGrowth
-			if storm {
+			g, storm := fast[name]
+			if storm = storm && g < politeGrowth; storm {
 				all := growth[baseline.NameOf(calls[attempts[0]])]
 				storm = all[(len(all)-1)/2] < politeGrowth
 			}
