@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/devloop-io/devloop/filter"
+	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -18,7 +19,7 @@ type builtin struct {
 	unit   string
 	find   func(w *world, rows []filter.Row) finding
 
-	agent    bool   // judged in [ProfileAgent] only
+	agent    bool   // judged in [config.ProfileAgent] only
 	compares bool   // with [Input.Passed]
 	wire     bool   // it speaks of connections, and not of what their streams hold
 	next     string // what to do about what breaks it
@@ -43,15 +44,9 @@ func builtins() []builtin {
 		newEgress, metadataAddress, plaintextOutside, authMissing, tokenForwarded, secretInURL}
 }
 
-// Profiles say which built-in checks are judged.
-const (
-	ProfileDefault = "default"
-	ProfileAgent   = "agent" // also those that a person may have reasons to break, and that code nobody has read must not
-)
-
 // wantsBuiltin reports whether a built-in check is to be evaluated: one of another profile is when it is asked for by its name.
 func (o CheckOptions) wantsBuiltin(b builtin) bool {
-	return o.wants(b.name) && (!b.agent || o.Profile == ProfileAgent || slices.Contains(o.Only, b.name))
+	return o.wants(b.name) && (!b.agent || o.Profile == config.ProfileAgent || slices.Contains(o.Only, b.name))
 }
 
 // Compares reports whether a built-in check that looks at [Input.Passed] is to be evaluated.

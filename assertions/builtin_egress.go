@@ -2,6 +2,7 @@ package assertions
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -92,7 +93,7 @@ var metadataAddress = builtin{
 		for i := range rows {
 			c := rows[i].Conn
 			if named[c.ID] || isMetadataName(c.Dst.DNS) || isMetadataName(c.SNI) ||
-				!asksNames(c) && slices.Contains(metadataAddresses, c.Dst.IP.Unmap().WithZone("")) {
+				!asksNames(c) && isMetadataAddress(c.Dst.IP) {
 				f.hits = append(f.hits, i)
 			}
 		}
@@ -111,10 +112,20 @@ func addresses(all []netip.Addr) string {
 	return strings.Join(texts, ", ")
 }
 
-// isMetadataName reports whether a name, perhaps with a port, is one of a metadata service.
+func isMetadataAddress(ip netip.Addr) bool {
+	return slices.Contains(metadataAddresses, ip.Unmap().WithZone(""))
+}
+
+// isMetadataName reports whether a name or an address as text, perhaps with a port, is one of a metadata service.
 func isMetadataName(host string) bool {
-	name, _, _ := strings.Cut(strings.ToLower(host), ":")
-	return slices.Contains(metadataNames, strings.TrimSuffix(name, ".")) || slices.Contains([]string{"169.254.169.254", "100.100.100.200"}, name)
+	name := strings.ToLower(host)
+	if bare, _, err := net.SplitHostPort(name); err == nil {
+		name = bare
+	}
+	if ip, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
+		return isMetadataAddress(ip)
+	}
+	return slices.Contains(metadataNames, strings.TrimSuffix(name, "."))
 }
 
 var plaintextOutside = builtin{

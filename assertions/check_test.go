@@ -92,7 +92,7 @@ func runCase(t *testing.T, a *txtar.Archive) string {
 	in := inputOf(t, a)
 	options := CheckOptions{NoBuiltin: !strings.Contains(string(a.Comment), "built-in")}
 	if strings.Contains(string(a.Comment), "profile agent") {
-		options.Profile, options.Only = ProfileAgent, strings.Fields(fileOf(a, "only.txt"))
+		options.Profile, options.Only = config.ProfileAgent, strings.Fields(fileOf(a, "only.txt"))
 	}
 	results := s.Check(in, options)
 	again := s.Check(in, options)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"github.com/devloop-io/devloop/internal/config"
 )
 
 //go:generate go test . -run TestReferenceIsCurrent -update
@@ -71,7 +73,7 @@ func Reference() string {
 	for _, rule := range builtins() {
 		profile := "every"
 		if rule.agent {
-			profile = ProfileAgent
+			profile = config.ProfileAgent
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", rule.name, profile, tableCell(rule.doc))
 	}

@@ -45,7 +45,7 @@ type check struct {
 // CheckOptions are what a caller may turn off.
 type CheckOptions struct {
 	NoBuiltin bool
-	Profile   string   // [ProfileAgent], or the default one
+	Profile   string   // of the configuration: agent, or the default one
 	Only      []string // names of checks to evaluate, or globs; all where empty. Built-in checks are named builtin/…
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/devloop-io/devloop/assertions/baseline"
 	"github.com/devloop-io/devloop/assertions/contract"
 	"github.com/devloop-io/devloop/internal/buildinfo"
+	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/internal/control"
 	"github.com/devloop-io/devloop/query"
 	"github.com/devloop-io/devloop/store"
@@ -227,7 +228,7 @@ func (o *Opened) judge(suite *assertions.Suite, in assertions.Input) {
 	if o.Iteration.FirstEnd != 0 {
 		first.WindowEnd = o.Iteration.FirstEnd
 	}
-	now := suite.Check(first, assertions.CheckOptions{Profile: assertions.ProfileAgent}) // which was judged is in the iteration
+	now := suite.Check(first, assertions.CheckOptions{Profile: config.ProfileAgent}) // which was judged is in the iteration
 	if o.Iteration.FirstEnd != 0 {
 		if rerun := suite.Rerunning(nil); len(rerun) > 0 {
 			now = assertions.Renew(now, suite.Check(in, assertions.CheckOptions{Only: rerun, NoBuiltin: true}))

@@ -16,6 +16,7 @@ import (
 	"github.com/devloop-io/devloop/examples/shop/internal/shop"
 	"github.com/devloop-io/devloop/examples/shop/internal/standin"
 	"github.com/devloop-io/devloop/examples/shop/internal/stock"
+	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -222,7 +223,7 @@ func TestProfileAgent(t *testing.T) {
 				}
 			}
 			var fails []string
-			for _, r := range (&assertions.Suite{}).Check(assertions.Input{Dissection: d, Passed: passed}, assertions.CheckOptions{Profile: assertions.ProfileAgent}) {
+			for _, r := range (&assertions.Suite{}).Check(assertions.Input{Dissection: d, Passed: passed}, assertions.CheckOptions{Profile: config.ProfileAgent}) {
 				if r.Verdict == traffic.Fail && r.Name != "builtin/plaintext-outside" {
 					fails = append(fails, r.Name)
 				}

@@ -126,6 +126,12 @@ type Exercise struct {
 	Default bool `yaml:"default,omitempty" json:"default,omitempty"`
 }
 
+// Profiles say which built-in checks are judged.
+const (
+	ProfileDefault = "default"
+	ProfileAgent   = "agent" // also those that a person may have reasons to break, and that code nobody has read must not
+)
+
 // Step is one step of an exercise: exactly one of HTTP, Replay, Run and Wait.
 type Step struct {
 	HTTP   *HTTPStep   `yaml:"http,omitempty" json:"http,omitempty"`

@@ -28,7 +28,7 @@ func (d *document) validate(c *Config) {
 	d.cycles(c)
 	d.exercises(c)
 	d.globs("checks", c.Checks)
-	if profiles := []string{"default", "agent"}; c.Profile != "" && !slices.Contains(profiles, c.Profile) {
+	if profiles := []string{ProfileDefault, ProfileAgent}; c.Profile != "" && !slices.Contains(profiles, c.Profile) {
 		d.at("profile", meant(c.Profile, profiles), "unknown profile %q", c.Profile)
 	}
 	for i, name := range c.Protos {
