@@ -134,6 +134,7 @@ func TestTLSLoss(t *testing.T) {
 		{"whole", tls.VersionTLS13, nil, false, "complete  sni=shop.test version=0x304 alpn=http/1.1 certs=0 duration=true asked=true"},
 		{"whole, 1.2", tls.VersionTLS12, nil, false, "complete  sni=shop.test version=0x303 alpn=http/1.1 certs=1 duration=true asked=true"},
 		{"end of the ClientHello", tls.VersionTLS13, &hole{0, 100, 0}, false, "half  sni= version=0x304 alpn= certs=0 duration=false asked=false"},
+		{"end of the ClientHello, behind its server name", tls.VersionTLS13, &hole{0, 150, 0}, false, "complete  sni=shop.test version=0x304 alpn= certs=0 duration=true asked=true"},
 		{"middle of the ClientHello", tls.VersionTLS13, &hole{0, 50, 100}, false, "half  sni= version=0x304 alpn= certs=0 duration=false asked=false"},
 		{"start of the ClientHello", tls.VersionTLS13, &hole{0, 0, 100}, false, "half  sni= version=0x304 alpn= certs=0 duration=false asked=false"},
 		{"all of the ClientHello, 1.2", tls.VersionTLS12, &hole{0, 0, 0}, false, "half  sni= version=0x303 alpn=http/1.1 certs=1 duration=false asked=false"},

@@ -231,7 +231,7 @@ func (c *connection) milestones(dir int, s *segment, t int64, way traffic.Direct
 		m.Completeness |= sawSYNACK
 	case s.length > 0:
 		m.Completeness |= sawData
-	case ack && !rst:
+	case ack && !(rst && m.Completeness&(sawSYN|sawSYNACK) == sawSYN):
 		m.Completeness |= sawACK
 	}
 	if syn && !ack {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,6 +79,16 @@ var postgresqlScenarios = map[string]struct {
 		m.send(1, pg('C', "INSERT 0 3")+pgFields+pgRow+pg('C', "SELECT 1")+pgFail+pgIdle, 1400)
 		m.close(0)
 	}, []string{"complete Startup stock|| 0 true  I", "complete INSERT INSERT INTO t VALUES (?); SELECT ?; SELECT ? / ?|INSERT INTO t VALUES (1); SELECT 1; SELECT 1/0| 4 false 23505 I"}},
+	"only the client's side, after it was refused encryption": {func(m *maker) {
+		m.open()
+		m.send(0, pg(0, int32(80877103)), 1400)
+		m.lose(1, 1)
+		m.send(0, pgStart, 1400)
+		m.send(0, pgQuery("SELECT 1 FROM t WHERE a='x'"), 1400)
+		m.lose(1, 100)
+		m.send(0, pgQuery("ROLLBACK"), 1400)
+		m.packets = slices.DeleteFunc(m.packets, func(p traffic.Packet) bool { return p.Data[29] == 2 }) // 10.0.0.2 is the server
+	}, []string{"open Startup stock|| 0 false  ", "open SELECT SELECT ? FROM t WHERE a = ?|SELECT 1 FROM t WHERE a='x'| 0 false  ", "open ROLLBACK ROLLBACK|ROLLBACK| 0 false  "}},
 	"empty": {func(m *maker) {
 		pgOpen(m)
 		m.send(0, pgQuery("-- ping"), 10)

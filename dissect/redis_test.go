@@ -49,6 +49,18 @@ var redisScenarios = map[string]func(m *maker){
 		ask("*0\r\n", "KEYS", "*")
 		m.close(0)
 	},
+	"redis_snaplen": func(m *maker) { // 100 bytes of each packet: arguments and replies are there as far as those go
+		m.open()
+		ask := func(reply string, words ...string) { m.send(0, resp(words...), 1400); m.send(1, reply, 1400) }
+		ask("+OK\r\n", "AUTH", "alexander", "a password of 40 bytes, which is enough")
+		ask("*3\r\n$5\r\nfirst\r\n$6\r\nsecond\r\n$30\r\n"+strings.Repeat("third ", 5)+"\r\n", "LRANGE", "list", "0", "-1")
+		ask("$90\r\n"+strings.Repeat("x", 90)+"\r\n", "GET", "x")
+		ask(":7\r\n", "INCR", "n")
+		m.close(0)
+		for i := range m.packets {
+			m.packets[i].Data = m.packets[i].Data[:min(100, len(m.packets[i].Data))]
+		}
+	},
 	"redis_pipelined": func(m *maker) {
 		m.open()
 		m.send(0, resp("SELECT", "3")+resp("SET", "a", "1")+resp("SELECT", "99")+resp("INCR", "a")+resp("GET", "a"), 9)

@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,7 +22,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/devloop-io/devloop/capture/pcapfile"
 	"github.com/devloop-io/devloop/internal/testenv"
 	"github.com/devloop-io/devloop/traffic"
 )
@@ -65,7 +63,7 @@ func TestTCPTshark(t *testing.T) {
 
 // compareTCP compares each stream of a capture, whose counters may differ by loose, and returns what tshark counted in all.
 func compareTCP(t *testing.T, file string, loose int64) (sum tcpTruth) {
-	want := tsharkTCP(t, file)
+	want := askTshark(t, file).TCP
 	_, conns, err := dissectFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -80,56 +78,6 @@ func compareTCP(t *testing.T, file string, loose int64) (sum tcpTruth) {
 	}
 	t.Logf("%d streams, in all %+v", len(want), sum)
 	return sum
-}
-
-// tsharkTCP is what two passes of tshark say of each stream.
-func tsharkTCP(t *testing.T, file string) map[string]tcpTruth {
-	fields := []string{"tcp.stream", "tcp.flags.reset", "tcp.flags.fin", "tcp.analysis.retransmission", "tcp.analysis.fast_retransmission",
-		"tcp.analysis.out_of_order", "tcp.analysis.duplicate_ack", "tcp.analysis.lost_segment", "tcp.analysis.zero_window",
-		"tcp.analysis.window_full", "tcp.analysis.keep_alive", "tcp.analysis.initial_rtt", "tcp.completeness"}
-	args := []string{"-n", "-2", "-r", file, "-Y", "tcp", "-T", "fields", "-E", "occurrence=f"}
-	for _, f := range fields {
-		args = append(args, "-e", f)
-	}
-	out, err := exec.Command("tshark", args...).Output()
-	if err != nil {
-		t.Fatalf("tshark -r %s: %v", file, err)
-	}
-	all := map[string]tcpTruth{}
-	for line := range strings.Lines(string(out)) {
-		f := strings.Split(strings.TrimRight(line, "\n"), "\t")
-		w := all[f[0]]
-		w.Pkts++
-		for i, n := range []*int{&w.RST, &w.FIN, &w.Retrans, &w.Fast, &w.OutOfOrder, &w.DupAcks, &w.Lost, &w.ZeroWindow, &w.WindowFull, &w.KeepAlive} {
-			if f[i+1] != "" && f[i+1] != "0" {
-				*n++
-			}
-		}
-		if rtt, err := strconv.ParseFloat(f[11], 64); err == nil {
-			w.InitialRTT = int64(rtt*1e6 + 0.5)
-		}
-		w.Completeness, _ = strconv.Atoi(f[12])
-		all[f[0]] = w
-	}
-	return all
-}
-
-func writePackets(t *testing.T, file string, all []traffic.Packet) {
-	f, err := os.Create(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	w := pcapfile.NewWriter(f, pcapfile.Header{})
-	w.AddInterface(&traffic.Interface{Name: "lo", Link: traffic.LinkRaw})
-	for i := range all {
-		if err := w.Write(&all[i], 0); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Flush(); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // nearWrap moves the numbers of each direction so that they wrap after 2,000 bytes.

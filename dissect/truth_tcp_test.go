@@ -41,7 +41,7 @@ func TestTruthTCP(t *testing.T) {
 		}
 		x.compare(t, want, conns)
 	}
-	x.report(t)
+	x.report(t, "3-tcp", tcpFloors)
 }
 
 // tcpTally counts streams by figure.
@@ -188,14 +188,14 @@ func (x *tcpTally) count(t *testing.T, file, stream, figure string, want, got in
 }
 
 // report prints the parts and holds the floors.
-func (x *tcpTally) report(t *testing.T) {
-	for _, name := range slices.Sorted(maps.Keys(tcpFloors)) {
+func (x *tcpTally) report(t *testing.T, section string, floors map[string]float64) {
+	for _, name := range slices.Sorted(maps.Keys(floors)) {
 		s, all := x.scored[name], x.flatter[name]
 		part, right := share(s[0], s[1]), s[0]+x.right[name]
-		report(t, "3-tcp", fmt.Sprintf("%-44s %6d %6d %7.2f%% %8d %7.2f%%   (%d of %d with the streams of zeros)",
+		report(t, section, fmt.Sprintf("%-44s %6d %6d %7.2f%% %8d %7.2f%%   (%d of %d with the streams of zeros)",
 			name, s[0], s[1], 100*part, right, 100*share(right, s[1]), all[0], all[1]))
-		if part < tcpFloors[name] {
-			t.Errorf("tcp %s: %.4f of the scored streams are equal, the floor is %.3f", name, part, tcpFloors[name])
+		if part < floors[name] {
+			t.Errorf("tcp %s: %.4f of the scored streams are equal, the floor is %.3f", name, part, floors[name])
 		}
 	}
 }

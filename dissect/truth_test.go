@@ -67,7 +67,7 @@ var kinds = []struct {
 // TestTruth compares what is found in foreign captures with what tshark finds in them.
 func TestTruth(t *testing.T) {
 	dir := testenv.NeedsFolder(t, "DEVLOOP_PCAPS")
-	found, wanted := map[string]int{}, map[string]int{}
+	x := newCallTally()
 	known := readKnown(t)
 	for _, want := range readTruth(t, dir) {
 		began := time.Now()
@@ -78,27 +78,50 @@ func TestTruth(t *testing.T) {
 		if took := time.Since(began); took > 10*time.Second {
 			t.Errorf("%s: took %v", want.File, took)
 		}
-		got := summarise(calls)
-		for kind, list := range want.lists() {
-			missing := subtract(list, got[kind])
-			wanted[kind] += len(list)
-			found[kind] += len(list) - len(missing)
-			if len(missing) == 0 {
-				continue
-			}
+		x.compare(&want, calls, func(kind string, missing []string, of int) {
 			why := known[want.File]
 			if why == "" {
-				t.Errorf("%s: %s: lacks %.200q of %d, and testdata/known.txt does not say why", want.File, kind, missing, len(list))
+				t.Errorf("%s: %s: lacks %.200q of %d, and testdata/known.txt does not say why", want.File, kind, missing, of)
 			}
-			report(t, "4-differences", fmt.Sprintf("%s: %d of %d %s: %s", want.File, len(missing), len(list), kind, why))
+			report(t, "4-differences", fmt.Sprintf("%s: %d of %d %s: %s", want.File, len(missing), of, kind, why))
+		})
+	}
+	x.judge(t, "1-calls")
+}
+
+// callTally counts what tshark shows, and how much of it we have.
+type callTally struct{ found, wanted map[string]int }
+
+func newCallTally() *callTally { return &callTally{map[string]int{}, map[string]int{}} }
+
+// compare counts the calls of a capture; lacks is told what is missing.
+func (x *callTally) compare(want *truth, calls []*traffic.Call, lacks func(kind string, missing []string, of int)) {
+	got := summarise(calls)
+	for kind, list := range want.lists() {
+		missing := subtract(list, got[kind])
+		x.wanted[kind] += len(list)
+		x.found[kind] += len(list) - len(missing)
+		if len(missing) > 0 {
+			lacks(kind, missing, len(list))
 		}
 	}
+}
+
+// comparisons are the sums, in the order of kinds.
+func (x *callTally) comparisons() (all []comparison) {
 	for _, k := range kinds {
 		c := comparison{what: k.what, bar: k.bar}
 		for _, kind := range k.of {
-			c.ours, c.tshark = c.ours+found[kind], c.tshark+wanted[kind]
+			c.ours, c.tshark = c.ours+x.found[kind], c.tshark+x.wanted[kind]
 		}
-		c.judge(t, "1-calls")
+		all = append(all, c)
+	}
+	return all
+}
+
+func (x *callTally) judge(t *testing.T, section string) {
+	for _, c := range x.comparisons() {
+		c.judge(t, section)
 	}
 }
 

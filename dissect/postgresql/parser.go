@@ -121,7 +121,11 @@ func (p *Parser) step(h protocol.Host, from protocol.Side, v *protocol.View, at 
 	case s.Hunt:
 		return p.hunt(h, from, b)
 	case p.Asked != 0 && from == protocol.Client:
-		return 0, false
+		if !goesOn(b) {
+			return 0, false
+		}
+		p.Asked = 0
+		return 0, true
 	case p.Asked != 0 && b[0] != 'E':
 		return p.negotiated(h, b[0])
 	case b[0] == 0 && from == protocol.Client:
@@ -244,6 +248,11 @@ func (p *Parser) opening(h protocol.Host, v *protocol.View, at int) (int, bool) 
 	x := p.add(h, kindStartup, &m, "Startup")
 	x.Call.Path, x.Call.PostgreSQL.Authentication = p.Database, "trust"
 	return size, true
+}
+
+// goesOn reports whether a client that asked for encryption has had its answer, which the capture lacks: it was no.
+func goesOn(b []byte) bool {
+	return len(b) >= 8 && binary.BigEndian.Uint32(b[4:])>>16 == 3 && detectStartup(b) == protocol.FromClient
 }
 
 // negotiated reads the byte that answers an SSLRequest or GSSENCRequest.

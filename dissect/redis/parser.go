@@ -181,6 +181,8 @@ func split(b []byte) [][]byte {
 func (p *Parser) argument(h protocol.Host, s *half, b []byte) {
 	room := h.BodyLimit() - s.Msg.Bytes - len(s.Msg.Word)
 	switch x := p.asking(); {
+	case s.Msg.Wide: // what follows a hole would be read as if it followed what was before
+		return
 	case s.Msg.Name == "":
 		room = maxName - len(s.Msg.Word)
 	case x == nil || len(x.Call.Redis.Args) >= maxArgs:
@@ -669,17 +671,26 @@ func (p *Parser) Gap(h protocol.Host, from protocol.Side, n int64, at protocol.M
 	switch {
 	case s.At == atOpaque:
 		return
-	case s.At == atBulk && s.Left >= n && n > 0:
+	case s.At == atBulk && (n <= s.Left || n == s.Left+2) && n > 0 && (from == protocol.Server || s.Msg.Name != ""): // perhaps with its line end
 		s.Left -= n
 		s.Msg.Size += n
 		s.Msg.Wide, s.Msg.Cut = true, true
 		if x := p.asking(); x != nil && from == protocol.Client {
 			x.Call.Redis.ArgsCut = true
 		}
-		if s.Left == 0 {
+		switch {
+		case s.Left == 0:
 			s.At = atBulkEnd
+		case s.Left < 0:
+			s.At, s.Left = atValue, 0
+			if !s.Chunked {
+				p.textEnd(h, from, s)
+			}
 		}
 		return
+	}
+	if from == protocol.Server {
+		p.answerCut(h, s)
 	}
 	p.lose(h, from, at)
 	s.reset(atResync)
@@ -690,6 +701,10 @@ func (p *Parser) lose(h protocol.Host, from protocol.Side, _ protocol.Mark) {
 	s := &p.Sides[from]
 	if from == protocol.Client {
 		if x := p.asking(); x != nil { // its name is known, so that the reply can be told
+			if s.At == atBulk && s.Kind == '$' && len(s.Msg.Word) > 0 {
+				s.Msg.Wide = true
+				p.argumentEnd(h, s)
+			}
 			p.request(x, s)
 			x.Call.Redis.ArgsCut = true
 			p.flush(h)
@@ -700,6 +715,21 @@ func (p *Parser) lose(h protocol.Host, from protocol.Side, _ protocol.Mark) {
 	p.Forsaken = 0
 	for _, x := range p.Waiting {
 		x.AnswerLost = !x.ResponseDone
+	}
+}
+
+// answerCut answers a call with the text or list under way, as far as it is there. Part of a number says nothing.
+func (p *Parser) answerCut(h protocol.Host, s *half) {
+	x := p.answering()
+	if x == nil || !s.Begun || len(s.Msg.Text) == 0 || p.Monitor || p.Channels+p.Patterns+p.Shards > 0 {
+		return
+	}
+	switch s.Msg.Kind {
+	case '$', '*', '%', '~', '=', '-', '!':
+		x.Response = s.Msg.Span
+		p.fill(x.Call, &s.Msg)
+		x.Call.Redis.ReplyCut, x.ResponseDone = true, true
+		p.flush(h)
 	}
 }
 

@@ -324,6 +324,9 @@ func (p *Parser) messages(h protocol.Host, from protocol.Side, s *half) {
 // Salvage implements [protocol.Salvager]: the header of a record that a gap cuts says where the next begins.
 func (p *Parser) Salvage(h protocol.Host, from protocol.Side, v *protocol.View) int {
 	s := &p.Sides[from]
+	if n := p.salvageHello(h, from, s, v); n > 0 {
+		return n
+	}
 	o, ok := h.(protocol.Opener)
 	if !ok || s.Dark || s.Hunt || !s.Closed || len(v.Data) < 5 || !p.ready(o, from, s) {
 		return 0

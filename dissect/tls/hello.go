@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/hex"
 	"strconv"
 
@@ -30,14 +31,56 @@ const maxCertificates = 16
 var retryRequest = []byte{0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91,
 	0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c}
 
-// clientHello begins a handshake (RFC 8446 section 4.1.2).
+// hello is the part of a ClientHello that lies before its extensions (RFC 8446 section 4.1.2).
+type hello struct {
+	version          uint16
+	random           []byte
+	session, ciphers cryptobyte.String
+}
+
+// read takes that part off the front of s.
+func (x *hello) read(s *cryptobyte.String) bool {
+	var compression cryptobyte.String
+	return s.ReadUint16(&x.version) && s.ReadBytes(&x.random, 32) && s.ReadUint8LengthPrefixed(&x.session) &&
+		s.ReadUint16LengthPrefixed(&x.ciphers) && s.ReadUint8LengthPrefixed(&compression)
+}
+
+// says reports whether a ClientHello that may be cut has an extension.
+func says(b []byte, wanted uint16) (yes bool) {
+	var x hello
+	if s := cryptobyte.String(b); x.read(&s) {
+		extensions(s, func(kind uint16, _ cryptobyte.String) { yes = yes || kind == wanted })
+	}
+	return yes
+}
+
+// salvageHello reads a ClientHello that is cut behind its server name; without a name it would look as if none had been asked for.
+func (p *Parser) salvageHello(h protocol.Host, from protocol.Side, s *half, v *protocol.View) int {
+	const front = 5 + 4 // of the record and of the message
+	b := v.Data
+	if from != protocol.Client || s.Lost || s.Hunt || s.Closed || s.Skip > 0 || len(s.Handshake) > 0 || len(b) < front ||
+		b[0] != recordHandshake || b[5] != msgClientHello {
+		return 0
+	}
+	size, message := int(binary.BigEndian.Uint16(b[3:])), int(b[6])<<16|int(b[7])<<8|int(b[8])
+	if size < 4+message || len(b) >= 5+size || !says(b[front:], extServerName) {
+		return 0
+	}
+	p.clientHello(h, b[front:], v.At(0), v.At(len(b)-1))
+	p.Call.RequestSize = int64(message)
+	p.Ticket = true // the last extension: a server that takes one was offered one
+	if !says(b[front:], extSupportedVersions) {
+		p.Call.TLS.OfferedVersion = 0 // not known: what stands in front is for old servers
+	}
+	s.Skip, s.Torn = int64(5+size-len(b)), true
+	return len(b)
+}
+
+// clientHello begins a handshake.
 func (p *Parser) clientHello(h protocol.Host, b []byte, first, last protocol.Mark) {
 	s := cryptobyte.String(b)
-	var version uint16
-	var random []byte
-	var session, ciphers, compression cryptobyte.String
-	if !s.ReadUint16(&version) || !s.ReadBytes(&random, 32) || !s.ReadUint8LengthPrefixed(&session) ||
-		!s.ReadUint16LengthPrefixed(&ciphers) || !s.ReadUint8LengthPrefixed(&compression) {
+	var x hello
+	if !x.read(&s) {
 		h.Undecoded(int64(len(b)), "tls_malformed")
 		return
 	}
@@ -49,12 +92,12 @@ func (p *Parser) clientHello(h protocol.Host, b []byte, first, last protocol.Mar
 	p.Request.Add(first)
 	p.Request.Add(last)
 	t := p.Call.TLS
-	*t = traffic.TLS{OfferedVersion: version}
+	*t = traffic.TLS{OfferedVersion: x.version}
 	p.Call.RequestSize = int64(len(b))
-	p.Offered, p.Ticket = bytes.Clone(session), false
-	p.Random, p.Early, p.EarlyAnswer = bytes.Clone(random), false, earlyOpen
+	p.Offered, p.Ticket = bytes.Clone(x.session), false
+	p.Random, p.Early, p.EarlyAnswer = bytes.Clone(x.random), false, earlyOpen
 	var id uint16
-	for ciphers.ReadUint16(&id) && len(t.Ciphers) < 256 {
+	for x.ciphers.ReadUint16(&id) && len(t.Ciphers) < 256 {
 		if !grease(id) {
 			t.Ciphers = append(t.Ciphers, tls.CipherSuiteName(id))
 		}

@@ -56,6 +56,16 @@ func NeedsFull(t testing.TB) {
 	}
 }
 
+// NeedsAsked skips unless an environment variable asks for a test that takes minutes, and returns what it says. Nothing promises such tests.
+func NeedsAsked(t testing.TB, variable string) string {
+	t.Helper()
+	value := os.Getenv(variable)
+	if value == "" {
+		t.Skipf("takes minutes: %s=1 asks for it", variable)
+	}
+	return value
+}
+
 // NeedsEngine skips unless a container engine answered; err is what asking it gave.
 func NeedsEngine(t testing.TB, err error) {
 	t.Helper()
