@@ -21,7 +21,7 @@ import (
 // pages and row groups come back as they were.
 func TestManyRows(t *testing.T) {
 	t.Parallel()
-	const n = groupRows + 5000
+	const n = 2*groupRows + 5000
 	call := func(i int) *traffic.Call {
 		c := &traffic.Call{ID: strconv.Itoa(i), Index: i, Start: int64(i) * 1e6, Path: "/items/" + strconv.Itoa(i)}
 		if i%1000 == 7 {
@@ -54,6 +54,9 @@ func TestManyRows(t *testing.T) {
 	}
 	if i != n {
 		t.Errorf("%d rows of %d", i, n)
+	}
+	if b, err := os.ReadFile(path); err != nil || bytes.Count(b, []byte("DLo1")) != 1 {
+		t.Errorf("a file of three row groups has no outline (%v)", err)
 	}
 }
 

@@ -17,6 +17,8 @@ import (
 	"github.com/parquet-go/parquet-go/encoding"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/devloop-io/devloop/store/columns"
 )
 
 // encoder turns pages of values into a Parquet file, on a goroutine of its own: whoever fills the next pages need not wait. Its methods
@@ -355,7 +357,13 @@ func (e *encoder) finish() {
 	if err := e.header.encoder.Encode(&e.meta); err != nil {
 		e.fail(err)
 	}
-	n := uint32(e.header.buf.Len())
-	e.write(e.header.buf.Bytes())
+	footer := e.header.buf.Bytes()
+	outline, err := columns.Outline(footer, e.at)
+	if err != nil {
+		e.fail(err)
+	}
+	n := uint32(len(footer))
+	e.write(outline)
+	e.write(footer)
 	e.write(append(binary.LittleEndian.AppendUint32(nil, n), "PAR1"...))
 }

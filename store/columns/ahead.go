@@ -18,11 +18,15 @@ func (g *Group) Ahead(names []string, rows Bits) {
 	some := rows != nil && g.few(rows)
 	var all []span
 	for _, name := range names {
-		i, ok := g.number[name]
+		i, ok := g.names[name]
 		if !ok || g.cache[name] != nil {
 			continue
 		}
-		switch x := &g.chunks[i]; {
+		x, err := g.chunk(i, g.number)
+		if err != nil { // told when the column is read
+			continue
+		}
+		switch {
 		case x.same:
 		case some && x.size > wholeChunk:
 			all = append(all, span{x.index, int64(x.indexSize)})
@@ -92,9 +96,9 @@ func (r *readAhead) done(g *Group) {
 
 // whole are the columns of which all rows were read.
 func (g *Group) whole() []string {
-	names := []string{}
+	names := append([]string{}, g.past...)
 	for name, c := range g.cache {
-		if c.rows == nil {
+		if c != nil && c.rows == nil {
 			names = append(names, name)
 		}
 	}

@@ -357,6 +357,9 @@ func (c *Column) numberCodes(out []uint32, sel Bits) int {
 		for _, v := range p.large {
 			low, high = min(low, v), max(high, v)
 		}
+		for _, v := range p.small {
+			low, high = min(low, int64(v)), max(high, int64(v))
+		}
 	}
 	if low > high {
 		return 0
@@ -474,6 +477,9 @@ func (c *Column) Numbers(room *[]int64, rows int) []int64 {
 			}
 		}
 		copy(out[p.start:], p.large)
+		for i, v := range p.small {
+			out[p.start+i] = int64(v)
+		}
 	}
 	return out
 }

@@ -23,7 +23,7 @@ type Column struct {
 	dict       []string
 	copies     []string // of texts of the dictionary, as far as they were asked for
 	dictBytes  []byte
-	codeRoom   []int32 // of all rows, of which parts are pieces
+	smallRoom  []int32 // of all rows, of which parts are pieces: numbers of 32 bits, and those of texts
 	numberRoom []int64
 }
 
@@ -40,7 +40,8 @@ type part struct {
 	codes   []int32
 	data    []byte // of a text page without: the values one behind the other, and where each begins
 	offsets []uint32
-	large   []int64
+	large   []int64 // of a page of numbers
+	small   []int32 // of one of numbers of 32 bits
 	double  []float64
 	flags   []byte // bit by bit
 }
@@ -53,26 +54,30 @@ type columnReader struct {
 	n     int  // rows of the group
 	next  int  // row of the next page
 	few   bool // pages are few, and have room of their own
-	small []int32
 }
 
 // newColumn begins to read a column; what it borrows is given back with release.
-func (g *Group) newColumn(i int, rows Bits, few bool) *columnReader {
-	x := &g.chunks[i]
-	return &columnReader{Column: &Column{Kind: g.kinds[i], rows: rows, memory: g.memory}, chunk: x, n: g.Rows, few: few,
-		pages: pages{from: g.from, memory: g.memory, codec: x.codec, at: x.at, end: x.at + x.size}}
+func (g *Group) newColumn(i int, rows Bits, few bool) (*columnReader, error) {
+	x, err := g.chunk(i, g.number)
+	if err != nil {
+		return nil, err
+	}
+	return &columnReader{Column: &Column{Kind: g.lies[i].kind, rows: rows, memory: g.memory}, chunk: x, n: g.Rows, few: few,
+		pages: pages{from: g.from, memory: g.memory, codec: x.codec, at: x.at, end: x.at + x.size}}, nil
 }
 
 // readColumn reads a column: whole, or the pages that hold some of the rows, which may be few.
 func (g *Group) readColumn(i int, rows Bits, few bool) (*Column, error) {
-	r := g.newColumn(i, rows, few)
+	r, err := g.newColumn(i, rows, few)
+	if err != nil {
+		return nil, err
+	}
 	if r.chunk.same {
 		r.rows = nil
 		r.parts = append(r.parts, part{n: r.n, same: true, value: r.chunk.low})
 		return r.Column, nil
 	}
-	err := r.read(nil)
-	if err != nil {
+	if err := r.read(nil); err != nil {
 		r.release()
 		return nil, err
 	}
@@ -261,16 +266,7 @@ func (r *columnReader) decodeCodes(p *part, b []byte) (err error) {
 		}
 		return nil
 	}
-	out := []int32(nil)
-	if p.own = r.few; p.own {
-		out = r.memory.small.get(p.n + 8)
-	} else {
-		if r.codeRoom == nil {
-			r.codeRoom = r.memory.small.get(r.n + 8)
-		}
-		out = r.codeRoom[p.start:p.start]
-	}
-	if p.codes, err = parquet.RLEDictionary.DecodeInt32(out, b); err != nil {
+	if p.codes, err = parquet.RLEDictionary.DecodeInt32(r.smallOf(p), b); err != nil {
 		return err
 	}
 	p.codes = p.codes[:p.n:p.n]
@@ -282,6 +278,17 @@ func (r *columnReader) decodeCodes(p *part, b []byte) (err error) {
 		return fmt.Errorf("value %d of a dictionary of %d", most, len(p.dict))
 	}
 	return nil
+}
+
+// smallOf is empty, with room for the numbers of a page, and 8 more: some are decoded eight at a time.
+func (r *columnReader) smallOf(p *part) []int32 {
+	if p.own = r.few; p.own {
+		return r.memory.small.get(p.n + 8)
+	}
+	if r.smallRoom == nil {
+		r.smallRoom = r.memory.small.get(r.n + 8)
+	}
+	return r.smallRoom[p.start:p.start]
 }
 
 func (r *columnReader) decodeTexts(p *part, h *page, b []byte) (n int, err error) {
@@ -307,6 +314,14 @@ func (r *columnReader) decodeNumbers(p *part, h *page, b []byte) (n int, err err
 	if delta && !isDeltaOf(b, p.n) || !delta && h.encoding != format.Plain {
 		return 0, errDamaged
 	}
+	if r.Kind == parquet.Int32 {
+		if delta {
+			p.small, err = parquet.DeltaBinaryPacked.DecodeInt32(r.smallOf(p), b)
+		} else {
+			p.small, err = parquet.Plain.DecodeInt32(r.smallOf(p), b)
+		}
+		return len(p.small), err
+	}
 	out := []int64(nil)
 	if p.own = r.few; p.own {
 		out = r.memory.numbers.get(p.n)[:p.n]
@@ -316,24 +331,12 @@ func (r *columnReader) decodeNumbers(p *part, h *page, b []byte) (n int, err err
 		}
 		out = r.numberRoom[p.start:]
 	}
-	switch {
-	case r.Kind == parquet.Int64 && delta:
+	if delta {
 		p.large, err = parquet.DeltaBinaryPacked.DecodeInt64(out, b)
-		return len(p.large), err
-	case r.Kind == parquet.Int64:
+	} else {
 		p.large, err = parquet.Plain.DecodeInt64(out, b)
-		return len(p.large), err
-	case delta:
-		r.small, err = parquet.DeltaBinaryPacked.DecodeInt32(r.memory.small.get(p.n), b)
-	default:
-		r.small, err = parquet.Plain.DecodeInt32(r.memory.small.get(p.n), b)
 	}
-	p.large = out[:min(p.n, len(r.small))]
-	for i := range p.large {
-		p.large[i] = int64(r.small[i])
-	}
-	r.memory.small.put(r.small)
-	return len(r.small), err
+	return len(p.large), err
 }
 
 // drop gives back what a page borrowed.
@@ -344,6 +347,7 @@ func (c *Column) drop(p *part) {
 	c.memory.doubles.put(p.double)
 	if p.own {
 		c.memory.numbers.put(p.large)
+		c.memory.small.put(p.small)
 		c.memory.small.put(p.codes)
 	}
 }
@@ -354,7 +358,7 @@ func (c *Column) release() {
 	}
 	c.memory.bytes.put(c.dictBytes)
 	c.memory.texts.put(c.dict)
-	c.memory.small.put(c.codeRoom)
+	c.memory.small.put(c.smallRoom)
 	c.memory.numbers.put(c.numberRoom)
 	*c = Column{Kind: c.Kind}
 }
@@ -429,6 +433,9 @@ func (c *Column) Number(i int) int64 {
 func (p *part) number(i int) int64 {
 	if p.same {
 		return p.value
+	}
+	if p.small != nil {
+		return int64(p.small[i])
 	}
 	return p.large[i]
 }
@@ -529,6 +536,11 @@ func (c *Column) whereNumber(sel, out Bits, test func(int64) bool) {
 				out.Set(p.start + i)
 			}
 		}
+		for i, v := range p.small {
+			if test(int64(v)) {
+				out.Set(p.start + i)
+			}
+		}
 	}
 	out.and(sel)
 }
@@ -548,6 +560,11 @@ func (c *Column) whereBetween(sel, out Bits, low, high int64) {
 			continue
 		}
 		for i, v := range p.large {
+			if uint64(v)-uint64(low) <= span {
+				out.Set(p.start + i)
+			}
+		}
+		for i, v := range p.small {
 			if uint64(v)-uint64(low) <= span {
 				out.Set(p.start + i)
 			}

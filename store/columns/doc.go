@@ -6,7 +6,7 @@
 // asks [filter.Filter.Match] about these, and about nothing else.
 // Classes tell rows of such a file apart by what some of their columns hold.
 //
-// Footers and pages are read here; a library unpacks the values in them. Where all values of a page or a column are equal, as most are in
+// Outlines of footers, footers and pages are read here; a library unpacks the values in them. Where all values of a page or a column are equal, as most are in
 // most columns, nothing is unpacked. Files have only columns that are required and stand at the top, as the store writes them.
 //
 // Memory is bounded by the columns of the row groups at work, one for each processor.

@@ -10,20 +10,20 @@ import (
 	"time"
 )
 
-// File is a Parquet file of calls or connections that is open for reading. What its footer says is kept after Close, for the
+// File is a Parquet file of calls or connections that is open for reading. What its end says is kept after Close, for the
 // next one who opens it: reading that again would take longer than most questions.
 type File struct {
 	meta *metadata
 }
 
-// metadata is what the footer of a file says.
+// metadata is what the end of a file says.
 type metadata struct {
-	path   string
-	size   int64
-	time   time.Time
-	footer *footer
-	source source
-	used   int64
+	path     string
+	size     int64
+	time     time.Time
+	contents *contents
+	source   source
+	used     int64
 }
 
 // source reads a file that is open while somebody uses it.
@@ -59,10 +59,10 @@ func (s *source) close() error {
 	return f.Close()
 }
 
-// maxKept is of how many files the footers are kept; that of a million calls takes some megabytes.
+// maxKept is of how many files the contents are kept.
 const maxKept = 4
 
-// kept are the footers of the files that were opened last. Files are never changed in place: one of the same size and time is
+// kept are the contents of the files that were opened last. Files are never changed in place: one of the same size and time is
 // the same.
 var kept struct {
 	mu    sync.Mutex
@@ -93,7 +93,7 @@ func Open(path string) (*File, error) {
 	if err := m.source.open(f); err != nil {
 		return nil, err
 	}
-	if m.footer, err = readFooter(&m.source, m.size); err != nil {
+	if m.contents, err = readContents(&m.source, m.size); err != nil {
 		return nil, fmt.Errorf("open %s: %w", filepath.Base(path), closing(&File{m}, err))
 	}
 	kept.files = slices.DeleteFunc(kept.files, func(o *metadata) bool { return o.path == path })
@@ -121,13 +121,13 @@ func closing(c interface{ Close() error }, err error) error {
 func (f *File) Close() error { return f.meta.source.close() }
 
 // Rows is how many rows the file has.
-func (f *File) Rows() int64 { return f.meta.footer.rows }
+func (f *File) Rows() int64 { return f.meta.contents.rows }
 
 // Groups is how many row groups the file has.
-func (f *File) Groups() int { return len(f.meta.footer.groups) }
+func (f *File) Groups() int { return len(f.meta.contents.groups) }
 
 // First is the number of a group's first row.
-func (f *File) First(group int) int64 { return f.meta.footer.groups[group].first }
+func (f *File) First(group int) int64 { return f.meta.contents.groups[group].first }
 
 // Bounds are the smallest and the largest number of a column in a group, as far as the file says.
 func (f *File) Bounds(group int, column string) (low, high int64, ok bool) {
@@ -137,13 +137,13 @@ func (f *File) Bounds(group int, column string) (low, high int64, ok bool) {
 // group begins work on a row group.
 func (f *File) group(i int, memory *scratch) *Group {
 	m := f.meta
-	g := &m.footer.groups[i]
-	return &Group{First: g.first, Rows: g.rows, from: &m.source, memory: memory, chunks: g.chunks, kinds: m.footer.kinds, number: m.footer.names, cache: map[string]*Column{}}
+	g := &m.contents.groups[i]
+	return &Group{First: g.first, Rows: g.rows, from: &m.source, memory: memory, contents: m.contents, number: i, cache: map[string]*Column{}}
 }
 
 // Locate is the group that holds a row.
 func (f *File) Locate(row int64) int {
-	i, found := slices.BinarySearchFunc(f.meta.footer.groups, row, func(g rowGroup, row int64) int { return cmp.Compare(g.first, row) })
+	i, found := slices.BinarySearchFunc(f.meta.contents.groups, row, func(g rowGroup, row int64) int { return cmp.Compare(g.first, row) })
 	if !found {
 		i--
 	}

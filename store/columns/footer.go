@@ -8,66 +8,16 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// footer is what the end of a file says of it, as far as it is needed: a library that keeps all of it takes ten times as long.
+// footer reads the FileMetaData of parquet.thrift, as far as it is needed: a library that keeps all of it takes ten times as long.
 type footer struct {
-	rows   int64
-	names  map[string]int // number of each column
-	kinds  []parquet.Kind
-	groups []rowGroup
+	*contents
+	chunks [][]chunk // by row group
 }
 
-// rowGroup is where the columns of some rows lie.
-type rowGroup struct {
-	first  int64 // number of its first row
-	rows   int
-	chunks []chunk // by the number of the column
-}
-
-// chunk is where a column of a row group lies.
-type chunk struct {
-	at, size  int64 // its pages, the dictionary's first
-	index     int64 // where its pages are listed; 0 where they are not
-	indexSize int32
-	codec     format.CompressionCodec
-	bounded   bool
-	same      bool  // all values are equal: low, or the empty text
-	low, high int64 // of numbers and flags that are bounded
-}
-
-// maxRows bounds the rows of a row group: pages number them in 32 bits.
-const maxRows = 1 << 20
-
-// readFooter reads the end of a file.
-func readFooter(r *source, size int64) (*footer, error) {
-	const least, guess = 12, 64 << 10
-	if size < least {
-		return nil, fmt.Errorf("%d bytes are no Parquet file", size)
-	}
-	tail := make([]byte, min(size, guess))
-	if _, err := r.ReadAt(tail, size-int64(len(tail))); err != nil {
-		return nil, err
-	}
-	end := tail[len(tail)-8:]
-	n := int64(binary.LittleEndian.Uint32(end))
-	if string(end[4:]) != "PAR1" || n > size-least {
-		return nil, errDamaged
-	}
-	if more := n + 8 - int64(len(tail)); more > 0 {
-		r.willNeed(span{size - n - 8, more})
-		whole := make([]byte, n+8)
-		copy(whole[more:], tail)
-		if _, err := r.ReadAt(whole[:more], size-n-8); err != nil {
-			return nil, err
-		}
-		tail = whole
-	}
-	return parseFooter(tail[int64(len(tail))-n-8:len(tail)-8], size)
-}
-
-// parseFooter reads the FileMetaData of parquet.thrift. Chunks lie within size bytes.
-func parseFooter(b []byte, size int64) (*footer, error) {
+// parseFooter reads a footer. Chunks lie within size bytes.
+func parseFooter(b []byte, size int64) (*contents, error) {
 	c := &compact{b: b}
-	f := &footer{names: map[string]int{}}
+	f := &footer{contents: &contents{size: size, names: map[string]int{}}}
 	var err error
 	for id := 0; err == nil; {
 		kind := c.field(&id)
@@ -81,7 +31,7 @@ func parseFooter(b []byte, size int64) (*footer, error) {
 			f.rows = c.integer(kind)
 		case 4:
 			for range c.list(kind, typeStruct) {
-				if err = f.group(c, size); err != nil {
+				if err = f.group(c); err != nil {
 					break
 				}
 			}
@@ -92,19 +42,24 @@ func parseFooter(b []byte, size int64) (*footer, error) {
 	if err != nil {
 		return nil, err
 	}
-	first := int64(0)
-	for i := range f.groups {
-		f.groups[i].first = first
-		first += int64(f.groups[i].rows)
-	}
-	if c.bad || first != f.rows {
+	if c.bad {
 		return nil, errDamaged
 	}
-	return f, nil
+	for i := range f.lies {
+		list := make([]chunk, len(f.chunks))
+		for k := range list {
+			list[k] = f.chunks[k][i]
+		}
+		f.lies[i].chunks.Store(&list)
+	}
+	return f.contents, f.count()
 }
 
 // schema reads the columns: all lie at the top, and each row has a value.
 func (f *footer) schema(c *compact, kind byte) error {
+	if f.chunks != nil {
+		return errDamaged
+	}
 	for i := range c.list(kind, typeStruct) {
 		leaf, required, name := int64(-1), false, ""
 		for id := 0; ; {
@@ -129,14 +84,15 @@ func (f *footer) schema(c *compact, kind byte) error {
 		if leaf < 0 || !required {
 			return fmt.Errorf("column %s is nested or lacks values: the file is of another program", name)
 		}
-		f.names[name] = len(f.kinds)
-		f.kinds = append(f.kinds, parquet.Kind(leaf))
+		f.names[name] = len(f.lies)
+		f.lies = append(f.lies, lies{kind: parquet.Kind(leaf)})
 	}
 	return nil
 }
 
-func (f *footer) group(c *compact, size int64) error {
+func (f *footer) group(c *compact) error {
 	g := rowGroup{}
+	var chunks []chunk
 	for id := 0; ; {
 		kind := c.field(&id)
 		if kind == typeStop {
@@ -145,12 +101,12 @@ func (f *footer) group(c *compact, size int64) error {
 		switch id {
 		case 1:
 			n := c.list(kind, typeStruct)
-			if n != len(f.kinds) {
+			if n != len(f.lies) {
 				return errDamaged
 			}
-			g.chunks = make([]chunk, n)
-			for i := range g.chunks {
-				f.chunk(c, &g.chunks[i], f.kinds[i])
+			chunks = make([]chunk, n)
+			for i := range chunks {
+				f.chunk(c, &chunks[i], f.lies[i].kind)
 			}
 		case 3:
 			rows := c.integer(kind)
@@ -162,15 +118,15 @@ func (f *footer) group(c *compact, size int64) error {
 			c.skip(kind)
 		}
 	}
-	for i := range g.chunks {
-		if x := &g.chunks[i]; x.at < 0 || x.size < 0 || x.at > size-x.size || x.index < 0 || x.indexSize < 0 || x.index > size-int64(x.indexSize) {
+	for i := range chunks {
+		if !chunks[i].within(f.size) {
 			return errDamaged
 		}
 	}
-	if c.bad || g.chunks == nil {
+	if c.bad || chunks == nil {
 		return errDamaged
 	}
-	f.groups = append(f.groups, g)
+	f.groups, f.chunks = append(f.groups, g), append(f.chunks, chunks)
 	return nil
 }
 

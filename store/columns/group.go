@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"cel.dev/cel-go/common/types"
-	"github.com/parquet-go/parquet-go"
-
 	"github.com/devloop-io/devloop/filter"
 )
 
@@ -18,11 +16,11 @@ type Group struct {
 	from   *source
 	memory *scratch
 	hull   Bits // rows from the first to the last that are asked for, nil for all
-	chunks []chunk
-	kinds  []parquet.Kind // of the columns
-	number map[string]int // of a column, by its name
-	cache  map[string]*Column
-	spent  []*Column // that were read once more, for other rows
+	number int  // of the group in the file
+	*contents
+	cache map[string]*Column // nil for one that was given back
+	past  []string           // columns that were given back, of which all rows had been read
+	spent []*Column          // that were read once more, for other rows
 }
 
 // Column returns a column of the group, which stays readable until the group is done with.
@@ -34,7 +32,7 @@ func (g *Group) ColumnOf(name string, rows Bits) (*Column, error) {
 	if old != nil && (old.rows == nil || rows != nil && rows.within(old.rows)) {
 		return old, nil
 	}
-	i, ok := g.number[name]
+	i, ok := g.names[name]
 	if !ok {
 		return nil, fmt.Errorf("the file has no column %s: it was written by another version; dissect the snapshot again", name)
 	}
@@ -73,9 +71,22 @@ func (g *Group) Narrow(rows Bits) {
 	g.hull.setRange(first, last+1)
 }
 
+// Release gives a column back that is not asked for any more, for the next one to lie in its memory.
+func (g *Group) Release(name string) {
+	if c := g.cache[name]; c != nil {
+		if c.rows == nil {
+			g.past = append(g.past, name)
+		}
+		c.release()
+		g.cache[name] = nil
+	}
+}
+
 func (g *Group) release() {
 	for _, c := range g.cache {
-		c.release()
+		if c != nil {
+			c.release()
+		}
 	}
 	for _, c := range g.spent {
 		c.release()
@@ -309,9 +320,13 @@ func (g *Group) outside(name string, low, high int64) bool {
 
 // bounds are those that the file gives for a number column.
 func (g *Group) bounds(name string) (low, high int64, ok bool) {
-	i, ok := g.number[name]
-	if !ok || !g.chunks[i].bounded {
+	i, ok := g.names[name]
+	if !ok {
 		return 0, 0, false
 	}
-	return g.chunks[i].low, g.chunks[i].high, true
+	x, err := g.chunk(i, g.number)
+	if err != nil || !x.bounded { // a mistake is told when the column is read
+		return 0, 0, false
+	}
+	return x.low, x.high, true
 }

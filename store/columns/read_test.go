@@ -32,8 +32,13 @@ func testRowAt(i int) testRow {
 // testFile is a file as the library writes it, with pages of one version.
 func testFile(t testing.TB, rows, version int) []byte {
 	t.Helper()
+	return testFileOf(t, rows, version, 1000)
+}
+
+func testFileOf(t testing.TB, rows, version int, group int64) []byte {
+	t.Helper()
 	var b bytes.Buffer
-	w := parquet.NewGenericWriter[testRow](&b, parquet.Compression(&parquet.Zstd), parquet.DataPageVersion(version), parquet.PageBufferSize(2000), parquet.MaxRowsPerRowGroup(1000))
+	w := parquet.NewGenericWriter[testRow](&b, parquet.Compression(&parquet.Zstd), parquet.DataPageVersion(version), parquet.PageBufferSize(2000), parquet.MaxRowsPerRowGroup(group))
 	for i := range rows {
 		if _, err := w.Write([]testRow{testRowAt(i)}); err != nil {
 			t.Fatal(err)
@@ -62,7 +67,7 @@ func readTest(path string, rows func(i int) bool, see func(i int, r testRow)) er
 		g.Narrow(sel)
 		g.Ahead([]string{"name", "text", "large"}, sel)
 		column := map[string]*Column{}
-		for name := range g.number {
+		for name := range g.names {
 			c, err := g.ColumnOf(name, sel)
 			if err != nil {
 				return false, err
@@ -228,7 +233,7 @@ func readFuzzed(path string) error {
 	}
 	defer f.Close()
 	return f.Each(context.Background(), f.InOrder(), func(_ int, g *Group, _ int) (bool, error) {
-		for name := range g.number {
+		for name := range g.names {
 			c, err := g.Column(name)
 			if err != nil {
 				return false, err
