@@ -3,6 +3,7 @@ package query
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // maxExact is how many values a digest keeps as they are. Beyond it, a sketch tells percentiles within relativeError.
@@ -18,6 +19,13 @@ type digest struct {
 	n      int
 	sum    float64
 	max    int64
+}
+
+// expect makes room for n values, as far as they are kept as they are.
+func (d *digest) expect(n int) {
+	if d.sketch == nil && n <= maxExact {
+		d.values = slices.Grow(d.values, n)
+	}
 }
 
 func (d *digest) add(v int64) {

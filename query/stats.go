@@ -140,6 +140,11 @@ func (r *Reading) seconds() float64 { return float64(max(1, r.End-r.Start)) / 1e
 // total is all groups together.
 func (s *summing) total(ctx context.Context) (group, error) {
 	sums := make([]group, columns.Workers())
+	all := 0
+	for _, g := range s.groups {
+		all += len(g.latency.values)
+	}
+	sums[0].latency.expect(all)
 	err := columns.Share(ctx, func(part, parts int) {
 		for i := part; i < len(s.groups); i += parts {
 			sums[part].merge(s.groups[i])

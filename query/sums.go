@@ -194,6 +194,9 @@ type summing struct {
 	details  []string
 	byDetail map[string]int
 	detailed pairCounts // calls by group and detail
+
+	last      *group // bucket that was asked for last: calls follow each other in time
+	lastBegin int64
 }
 
 func newSumming() *summing {
@@ -222,11 +225,15 @@ func (s *summing) index(name string, like *traffic.Call) int {
 
 func (s *summing) bucket(start, width int64) *group {
 	begin := start - start%width
+	if s.last != nil && s.lastBegin == begin {
+		return s.last
+	}
 	b := s.buckets[begin]
 	if b == nil {
 		b = &group{}
 		s.buckets[begin] = b
 	}
+	s.last, s.lastBegin = b, begin
 	return b
 }
 
@@ -373,7 +380,7 @@ type columnSums struct {
 	key, end *store.Classifier
 	detail   *store.Classifier
 
-	rooms [4][]int64 // for numbers
+	room, times []int64 // for numbers
 }
 
 func newColumnSums(by grouping, detail *grouping, width int64) *columnSums {
@@ -472,17 +479,6 @@ func (s *columnSums) add(g *store.CallGroup) error {
 		return err
 	}
 	defer s.sorting.Done()
-	var list [4][]int64
-	for i, name := range []string{"latency_ns", "req_size", "resp_size", "start_ns"} {
-		if name == "start_ns" && s.width == 0 {
-			continue
-		}
-		var err error
-		if list[i], err = numbers(g, name, &s.rooms[i]); err != nil {
-			return err
-		}
-	}
-	latency, req, resp, start := list[0], list[1], list[2], list[3]
 	groups, complete := make([]*group, len(s.key.Class)), make([]bool, len(s.end.Class))
 	for k, at := range s.key.Class {
 		if at >= 0 {
@@ -493,32 +489,53 @@ func (s *columnSums) add(g *store.CallGroup) error {
 		complete[e] = at >= 0 && s.outcomes[at].complete
 	}
 	for i := range g.Selected.All() {
-		key, end := s.key.Of[i], s.end.Of[i]
-		into := groups[key]
-		into.req += req[i]
-		into.resp += resp[i]
-		if l := latency[i]; l > 0 && complete[end] {
-			into.latency.add(l)
-		}
-		if s.ended.add(s.key.Class[key], s.end.Class[end], 1) {
-			into.example(s.outcomes[s.end.Class[end]], g.First+int64(i), "")
+		key, end := s.key.Class[s.key.Of[i]], s.end.Class[s.end.Of[i]]
+		if s.ended.add(key, end, 1) {
+			s.groups[key].example(s.outcomes[end], g.First+int64(i), "")
 		}
 		if s.detail != nil {
-			s.detailed.add(s.key.Class[key], s.detail.Class[s.detail.Of[i]], 1)
+			s.detailed.add(key, s.detail.Class[s.detail.Of[i]], 1)
 		}
 	}
+	var start []int64
 	if s.width > 0 {
+		var err error
+		if start, err = numbers(g, "start_ns", &s.times); err != nil {
+			return err
+		}
 		for i := range g.Selected.All() {
-			end := s.end.Of[i]
-			b := s.bucket(start[i], s.width)
-			b.count(s.outcomes[s.end.Class[end]], 1)
-			b.example(s.outcomes[s.end.Class[end]], g.First+int64(i), "")
-			b.req += req[i]
-			b.resp += resp[i]
-			if l := latency[i]; l > 0 && complete[end] {
-				b.latency.add(l)
+			b, o := s.bucket(start[i], s.width), s.outcomes[s.end.Class[s.end.Of[i]]]
+			b.count(o, 1)
+			b.example(o, g.First+int64(i), "")
+		}
+	} else {
+		g.Release("start_ns") // which the window alone looked at
+	}
+	// One column after the other lies in the same memory.
+	for _, column := range []struct {
+		name string
+		add  func(into *group, end uint32, v int64)
+	}{
+		{"req_size", func(into *group, _ uint32, v int64) { into.req += v }},
+		{"resp_size", func(into *group, _ uint32, v int64) { into.resp += v }},
+		{"latency_ns", func(into *group, end uint32, v int64) {
+			if v > 0 && complete[end] {
+				into.latency.add(v)
+			}
+		}},
+	} {
+		values, err := numbers(g, column.name, &s.room)
+		if err != nil {
+			return err
+		}
+		for i := range g.Selected.All() {
+			end, v := s.end.Of[i], values[i]
+			column.add(groups[s.key.Of[i]], end, v)
+			if start != nil {
+				column.add(s.bucket(start[i], s.width), end, v)
 			}
 		}
+		g.Release(column.name)
 	}
 	s.relieve()
 	return nil
