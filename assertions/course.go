@@ -15,8 +15,12 @@ func atOnce(s *selection, t *term) (result, error) {
 		row  int
 	}
 	var edges []edge
+	var open []int // how long these were under way is not known
 	for i := range s.rows {
 		edges = append(edges, edge{s.begins(i), 1, i}, edge{s.ends(i), -1, i})
+		if c := s.rows[i].Call; c != nil && c.ClockStepped() {
+			open = append(open, i)
+		}
 	}
 	// What ends when another begins is not under way with it.
 	slices.SortStableFunc(edges, func(a, b edge) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.step, b.step)) })
@@ -33,11 +37,14 @@ func atOnce(s *selection, t *term) (result, error) {
 				most = append(most, i)
 			}
 		}
+		if s.ends(x.row) == x.at { // its end came before its beginning
+			delete(under, x.row)
+		}
 	}
 	slices.Sort(most)
-	e := counted(len(most), 0, s.hidden)
+	e := counted(len(most), min(len(open), len(s.rows)-len(most)), s.hidden)
 	e.n, e.hits, e.comparer = len(s.rows), most, t.comparer
-	return result{value: e, n: e.n, hits: most}, nil
+	return result{value: e, n: e.n, hits: most, open: open}, nil
 }
 
 // top is open where rows are unknown: they could change which values are the most.
