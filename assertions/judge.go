@@ -47,7 +47,7 @@ func ended(r traffic.CheckResult, v traffic.Verdict, reason string) traffic.Chec
 // soften applies muted, on_inconclusive and on_nodata.
 func (c *check) soften(r *traffic.CheckResult) {
 	switch {
-	case c.spec.Muted != "" && r.Verdict != traffic.Skipped:
+	case c.spec.Muted != "":
 		r.Reason = fmt.Sprintf("muted (%s); it would be %s: %s", c.spec.Muted, r.Verdict, r.Reason)
 		r.Verdict = traffic.Skipped
 	case r.Verdict == traffic.Inconclusive && c.spec.OnInconclusive == OnWarn,

@@ -33,6 +33,7 @@ type shop struct {
 	forwarded bool // the client's token goes on to the catalogue
 	loss      uint64
 	stepped   bool // the clock was set back in the middle of each call
+	slow      int  // so many of the catalogue's calls take five times as long
 }
 
 func clean0() shop {
@@ -60,6 +61,9 @@ func (s shop) run(id string) *Run {
 		d.Calls = append(d.Calls, parent)
 		for j := range s.perCall {
 			took := int64(s.base * noise * math.Exp(r.NormFloat64()*s.spread) * 1e6)
+			if i < s.slow {
+				took *= 5
+			}
 			c := &traffic.Call{ID: fmt.Sprint("c", i, ".", j), Protocol: traffic.ProtoHTTP, ConnID: 2, Index: i*s.perCall + j, Src: end("frontend", 0), Dst: end("catalogue", 8080), State: traffic.StateComplete,
 				Start: now + 1e6, ResponseStart: now + 2e6, End: now + 1e6 + took, Method: "GET", Path: "/items", Route: "/items", Status: 200, Parent: parent.ID, ParentCandidates: 1,
 				HTTP: &traffic.HTTP{RequestHeaders: []traffic.Header{{Name: "Accept"}}, ResponseHeaders: []traffic.Header{{Name: "Content-Type", Value: "application/json"}}, ResponseBody: []byte(s.body)}}
@@ -255,6 +259,8 @@ func TestUnfitSides(t *testing.T) {
 	sooner.base = 0.13
 	wider := wide
 	wider.seed++
+	lame := clean0()
+	lame.slow = 8
 	coarse := old
 	for name, c := range map[string]struct {
 		old, new *Baseline
@@ -271,6 +277,8 @@ func TestUnfitSides(t *testing.T) {
 		"less than counts":           {soon.baseline(t, 5), sooner.baseline(t, 5), traffic.Pass, "less than the 253.4 % that count"},
 		"calls too unlike":           {through(t, wide.baseline(t, 10)), wider.baseline(t, 2), traffic.Inconclusive, "no number of calls would tell; whole runs may: need 4 more runs"},
 		"calls too unlike, few runs": {through(t, wide.baseline(t, 3)), wider.baseline(t, 2), traffic.Inconclusive, "no number of calls would tell; record 3 more runs of the baseline, so that whole runs can be compared"},
+		"slow calls in one run":      {old, lame.baseline(t, 1), traffic.Inconclusive, "1 run does not tell: need 1 more"},
+		"slow calls in two runs":     {old, lame.baseline(t, 2), traffic.Fail, "its slow calls got slower: 20 % take longer than"},
 		"seven runs a side, by run":  {clean0().baseline(t, 8), slower.baseline(t, 8), traffic.Fail, "got slower"},
 	} {
 		t.Run(name, func(t *testing.T) {

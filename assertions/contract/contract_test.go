@@ -127,6 +127,7 @@ func TestReferences(t *testing.T) {
 		"ws/bare.yaml":    "openapi: 3.0.0\n",
 		"ws/bad.proto":    "message {",
 		"ws/far.proto":    `syntax = "proto3"; import "../order.proto";`,
+		"ws/large.json":   strings.Repeat(" ", maxFile) + "{}",
 		"order.yaml":      order,
 	})
 	if err := os.Symlink("../order.yaml", filepath.Join(dir, "ws", "link.yaml")); err != nil {
@@ -135,7 +136,7 @@ func TestReferences(t *testing.T) {
 	for name, want := range map[string]string{
 		"web.yaml": "is not a file below the folder", "up.yaml": "lies outside of the workspace", "schema.json": "hostname", "far.json": "is not a file below the folder", "swagger.yaml": "Swagger 2",
 		"broken.yaml": "read contract broken.yaml", "bare.yaml": "no valid OpenAPI document", "bad.proto": "read contract bad.proto", "far.proto": "lies outside of the workspace", "link.yaml": "escapes",
-		"../order.yaml": "outside of the workspace", "/etc/hostname": "outside of the workspace", "none.yaml": "file does not exist", ".": "not a regular file",
+		"../order.yaml": "outside of the workspace", "/etc/hostname": "outside of the workspace", "none.yaml": "file does not exist", ".": "not a regular file", "large.json": "larger than 8 MiB",
 	} {
 		if _, err := Load(t.Context(), Below(filepath.Join(dir, "ws")), name, Response); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", name, err, want)

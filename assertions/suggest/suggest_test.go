@@ -105,6 +105,20 @@ func TestText(t *testing.T) {
 	}
 }
 
+// An edge that is declared on any port is not drafted once more with its own; one to a server whose name begins alike is.
+func TestDeclaredEdges(t *testing.T) {
+	for declared, want := range map[string]bool{"front -> stock": false, "front -> sto": true, "front -> stock:80": true} {
+		a, err := From([]assertions.Input{run(80)}, Options{Limit: -1, Declared: []string{declared}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(a.Checks, func(c Suggestion) bool { return strings.Contains(c.Expect, `"`+declared+`"`) })
+		if i < 0 || strings.Contains(a.Checks[i].Expect, `"front -> stock:8080"`) != want {
+			t.Errorf("with %s: %s", declared, a.YAML)
+		}
+	}
+}
+
 // What is offered holds on other runs of the same code, and each planted fault is caught by the text as it was written.
 func TestOfferedHoldsAndCatches(t *testing.T) {
 	a, err := From([]assertions.Input{run(80), run(90)}, Options{Limit: -1})
