@@ -23,7 +23,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/devloop-io/devloop/filter"
-	_ "github.com/devloop-io/devloop/internal/startheap" // as cmd/devloop has it
 	"github.com/devloop-io/devloop/store"
 	"github.com/devloop-io/devloop/traffic"
 )

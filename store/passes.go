@@ -15,6 +15,7 @@ import (
 	"github.com/devloop-io/devloop/dissect/derive"
 	"github.com/devloop-io/devloop/dissect/facts"
 	"github.com/devloop-io/devloop/dissect/retries"
+	"github.com/devloop-io/devloop/internal/startheap"
 	"github.com/devloop-io/devloop/traffic"
 )
 
@@ -93,6 +94,7 @@ func frugally() (done func()) {
 	frugal.Lock()
 	defer frugal.Unlock()
 	if frugal.running++; frugal.running == 1 {
+		startheap.End()
 		if frugal.usual = debug.SetGCPercent(percent); frugal.usual >= 0 && frugal.usual < percent {
 			debug.SetGCPercent(frugal.usual)
 		}

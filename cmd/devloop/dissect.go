@@ -20,6 +20,7 @@ import (
 	"github.com/devloop-io/devloop/dissect/protobuf"
 	"github.com/devloop-io/devloop/filter"
 	"github.com/devloop-io/devloop/internal/control"
+	"github.com/devloop-io/devloop/internal/startheap"
 	"github.com/devloop-io/devloop/store"
 	"github.com/devloop-io/devloop/traffic"
 	"github.com/devloop-io/devloop/traffic/redact"
@@ -109,6 +110,7 @@ func lazyCollection(output string) {
 		percent = 100
 	}
 	if os.Getenv("GOGC") == "" {
+		startheap.End()
 		debug.SetGCPercent(percent)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/devloop-io/devloop/devloop/exercise"
 	"github.com/devloop-io/devloop/internal/control"
-	_ "github.com/devloop-io/devloop/internal/startheap" // before the packages that need much when they begin
 )
 
 func main() {

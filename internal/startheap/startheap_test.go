@@ -3,11 +3,12 @@ package startheap_test
 import (
 	"os"
 	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 	"testing"
 	"time"
 
-	_ "github.com/devloop-io/devloop/internal/startheap"
+	"github.com/devloop-io/devloop/internal/startheap"
 )
 
 func percent() uint64 {
@@ -31,5 +32,9 @@ func TestUntilTheFirstCollection(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatalf("the percentage is %d after a collection", percent())
 		}
+	}
+	debug.SetGCPercent(70)
+	if startheap.End(); percent() != 70 {
+		t.Errorf("the percentage that was set is %d now", percent())
 	}
 }
