@@ -1,6 +1,7 @@
 package dissect_test
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"os"
@@ -15,54 +16,85 @@ import (
 // rounds is how often a file is dissected; the median counts. Other programs on the machine make every CPU second longer.
 const rounds = 5
 
-// BenchmarkFile dissects a capture file in a process of its own, reading included and writing nothing, and says what share
-// of tshark's CPU time and memory that takes, both measured in this run. DEVLOOP_BENCH_PCAP names the capture; without
-// it one of 50 MB is made, which needs root. DEVLOOP_BENCH_READER names another program to measure, whose argument is the file;
-// DEVLOOP_BENCH_TSHARK another tshark, or none.
+// BenchmarkFile dissects capture files, each in a process of its own, reading included and writing nothing, and says what share of
+// the CPU time that takes of scripts/bench/gopacket, which puts gopacket and Go's parsers together, and of tshark, all measured in this run.
+// DEVLOOP_BENCH_PCAP names the captures, as PATH does folders; without it one of HTTP/1 (50 MB) and one of gRPC (12 MB) are made, which needs
+// root. DEVLOOP_BENCH_READER names another program to compare with, whose argument is the file; DEVLOOP_BENCH_TSHARK another tshark, or
+// none.
 func BenchmarkFile(b *testing.B) {
-	file := os.Getenv("DEVLOOP_BENCH_PCAP")
-	if file == "" {
-		file = filepath.Join(b.TempDir(), "load.pcapng")
-		child(b, "load", file)
+	files := filepath.SplitList(os.Getenv("DEVLOOP_BENCH_PCAP"))
+	if len(files) == 0 {
+		for _, name := range []string{"load", "rpcs"} {
+			file := filepath.Join(b.TempDir(), name+".pcapng")
+			child(b, name, file)
+			files = append(files, file)
+		}
 	}
+	reader := os.Getenv("DEVLOOP_BENCH_READER")
+	if reader == "" {
+		reader = filepath.Join(b.TempDir(), "gopacket")
+		build := exec.Command("go", "build", "-o", reader, ".")
+		build.Dir = filepath.Join("..", "scripts", "bench", "gopacket")
+		if out, err := build.CombinedOutput(); err != nil {
+			b.Logf("the program to compare with cannot be built here (it needs its libraries): %v\n%s", err, out)
+			reader = ""
+		}
+	}
+	tshark, err := exec.LookPath(cmp.Or(os.Getenv("DEVLOOP_BENCH_TSHARK"), "tshark"))
+	if err != nil {
+		b.Logf("without tshark: %v", err)
+	}
+	for _, file := range files {
+		b.Run(filepath.Base(file), func(b *testing.B) { benchmarkFile(b, file, reader, tshark) })
+	}
+}
+
+func benchmarkFile(b *testing.B, file, reader, tshark string) {
 	info, err := os.Stat(file)
 	if err != nil {
 		b.Fatal(err)
 	}
-	var ours usage
+	var ours, theirs [rounds]usage
 	for b.Loop() {
-		ours = median(rounds, func() usage { return dissectOnce(b, file) })
-	}
-	megabytes := float64(info.Size()) / 1e6
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(ours.cpu.Seconds(), "cpu-s")
-	b.ReportMetric(megabytes/ours.cpu.Seconds(), "MB/cpu-s")
-	b.ReportMetric(ours.calls/ours.cpu.Seconds(), "calls/cpu-s")
-	b.ReportMetric(ours.memory, "peak-MB")
-	if reader := os.Getenv("DEVLOOP_BENCH_READER"); reader != "" {
-		theirs := median(rounds, func() usage {
-			cmd := exec.Command(reader, file)
-			if err := cmd.Run(); err != nil {
-				b.Fatalf("%s %s: %v", reader, file, err)
+		for i := range rounds { // taking turns
+			ours[i] = dissectOnce(b, file)
+			if reader != "" {
+				theirs[i] = readOnce(b, reader, file)
 			}
-			return usageOf(cmd.ProcessState)
-		})
-		b.ReportMetric(theirs.cpu.Seconds(), "reader-cpu-s")
-		b.ReportMetric(ours.cpu.Seconds()/theirs.cpu.Seconds(), "ours/reader")
+		}
 	}
-	tshark, err := exec.LookPath(cmp.Or(os.Getenv("DEVLOOP_BENCH_TSHARK"), "tshark"))
-	if err != nil {
-		return
+	mine, other := median(ours[:]), median(theirs[:])
+	megabytes, seconds := float64(info.Size())/1e6, mine.cpu.Seconds()
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(seconds, "cpu-s")
+	b.ReportMetric(megabytes/seconds, "MB/cpu-s")
+	b.ReportMetric(mine.calls/seconds, "calls/cpu-s")
+	b.ReportMetric(mine.memory, "peak-MB")
+	if reader != "" {
+		b.ReportMetric(other.cpu.Seconds(), "reader-cpu-s")
+		b.ReportMetric(other.memory, "reader-peak-MB")
+		b.ReportMetric(seconds/other.cpu.Seconds(), "ours/reader")
 	}
-	cmd := exec.Command(tshark, "-n", "-r", file, "-Y", "http", "-T", "fields", "-e", "http.request.method", "-e", "http.request.uri", "-e", "http.response.code")
-	if err := cmd.Run(); err != nil {
-		b.Fatalf("tshark %s: %v", file, err)
+	if tshark != "" {
+		slow := readOnce(b, tshark, "-n", "-r", file, "-Y", "http || http2", "-T", "fields", "-e", "http.request.method", "-e", "http.request.uri", "-e", "http.response.code",
+			"-e", "http2.headers.method", "-e", "http2.headers.path", "-e", "http2.headers.status")
+		b.ReportMetric(slow.cpu.Seconds(), "tshark-cpu-s")
+		b.ReportMetric(slow.memory, "tshark-peak-MB")
+		b.ReportMetric(seconds/slow.cpu.Seconds(), "ours/tshark")
 	}
-	theirs := usageOf(cmd.ProcessState)
-	b.ReportMetric(theirs.cpu.Seconds(), "tshark-cpu-s")
-	b.ReportMetric(ours.cpu.Seconds()/theirs.cpu.Seconds(), "ours/tshark")
-	fmt.Printf("%.0f MB: ours %.2f CPU seconds and %.0f MB at most, tshark %.1f and %.0f: ours/tshark is 1/%.0f of the CPU, 1/%.0f of the memory\n",
-		megabytes, ours.cpu.Seconds(), ours.memory, theirs.cpu.Seconds(), theirs.memory, theirs.cpu.Seconds()/ours.cpu.Seconds(), theirs.memory/ours.memory)
+}
+
+// readOnce is what another program took. It has to have found something.
+func readOnce(b *testing.B, program string, args ...string) usage {
+	b.Helper()
+	cmd := exec.Command(program, args...)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil || len(out) == 0 {
+		b.Fatalf("%s %q: %d bytes, %v: %s", program, args, len(out), err, said.Bytes())
+	}
+	return usageOf(cmd.ProcessState)
 }
 
 // usage is what a process took.
@@ -86,11 +118,7 @@ func dissectOnce(b *testing.B, file string) usage {
 	return usage{usageOf(state).cpu, kB / 1000, calls}
 }
 
-func median(n int, run func() usage) usage {
-	var all []usage
-	for range n {
-		all = append(all, run())
-	}
+func median(all []usage) usage {
 	slices.SortFunc(all, func(a, c usage) int { return int(a.cpu - c.cpu) })
-	return all[n/2]
+	return all[len(all)/2]
 }
