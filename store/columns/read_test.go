@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
@@ -144,6 +145,11 @@ func TestNarrowLeavesPagesOut(t *testing.T) {
 		if rows < 100 || rows > 900 {
 			t.Errorf("%d rows were read for 100", rows)
 		}
+		others := newBits(g.Rows) // that nobody said would be asked for
+		others.setRange(600, 700)
+		if c, err = g.ColumnOf("text", others); err != nil || string(c.Text(650)) != testRowAt(650).Text {
+			t.Errorf("row 650 is %q, %v", c.Text(650), err)
+		}
 		if c, err = g.Column("plain"); err == nil && string(c.Text(7)) != testRowAt(7).Plain {
 			t.Errorf("row 7 is %q", c.Text(7))
 		}
@@ -178,6 +184,9 @@ func TestByFlags(t *testing.T) {
 		}
 		if err := c.ByFlags(g, []string{"never", "flag"}); err != nil {
 			return false, err
+		}
+		if err := c.ByFlags(g, slices.Repeat([]string{"flag"}, 9)); err == nil {
+			t.Error("more flags than have room were sorted by")
 		}
 		for i := range sel.All() {
 			row := testRowAt(int(g.First) + i)
