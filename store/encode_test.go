@@ -3,6 +3,7 @@ package store
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/quick"
 
@@ -36,17 +37,29 @@ func TestRepeatedHeaders(t *testing.T) {
 		lists = append(lists, []traffic.Header{{Name: "Content-Length", Value: n}, {Name: "Date", Value: "1" + n + "1"}, {Name: "X", Value: ""}})
 		lists = append(lists, []traffic.Header{{Name: "Content-Length", Value: n}, {Name: "Date", Value: "1" + n + "1"}, {Name: "Y", Value: ""}}) // of the same mark
 	}
-	for range 4 {
+	lists = append(lists, []traffic.Header{{Name: "", Value: strings.Repeat("x", 5000)}})
+	for range 2 {
 		for _, list := range lists {
-			mutable := slices.Clone(list)
-			x.reset()
-			got, want := x.repeated(mutable), listJSON(list)
-			for i := range mutable {
-				mutable[i] = traffic.Header{Name: "gone"}
+			for range 3 { // the second time a list is kept, and the third found
+				mutable := slices.Clone(list)
+				x.reset()
+				got, want := x.repeated(mutable), listJSON(list)
+				for i := range mutable {
+					mutable[i] = traffic.Header{Name: "gone"}
+				}
+				if got != want || x.plain != (len(list) != 1 || list[0].Name == "") {
+					t.Fatalf("repeated(%.300q) is %.300s, plain %v, want %.300s", list, got, x.plain, want)
+				}
+				x.plain = false // by a text before
+				if x.repeated(list); x.plain {
+					t.Fatalf("repeated(%.300q) makes a batch plain that is not", list)
+				}
 			}
-			if got != want || x.plain != (len(list) != 1 || list[0].Name == "") {
-				t.Fatalf("repeated(%q) is %s, plain %v, want %s", list, got, x.plain, want)
-			}
+		}
+	}
+	for i := range x.lists {
+		if n := len(x.lists[i].text); n > 4<<10 {
+			t.Errorf("a text of %d bytes is kept", n)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -74,11 +75,44 @@ func readAs(t *testing.T, sn *Snapshot, name string) *traffic.Dissection {
 	return rows
 }
 
+// secretAndLoss is a snapshot of a connection of which packets were lost, and of a path with a token in it.
+func secretAndLoss(t *testing.T, s *Store, id string) *Snapshot {
+	t.Helper()
+	c := newTalk(t, 40003, 1e18)
+	c.request("GET /pay/eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbmEifQ.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg HTTP/1.1\r\nHost: a\r\n\r\n")
+	c.respond(answered)
+	c.finish()
+	r, err := capture.NewRecorder(s.RingDir(), capture.RecorderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for i := range c.packets {
+		if err := r.Write(&c.packets[i], &interfaces[c.packets[i].Interface]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lost := slices.Clone(interfaces)
+	lost[0].Dropped = 3
+	lost[0].Lost = []traffic.FlowLoss{{Src: netip.MustParseAddrPort("10.0.0.1:40003"), Dst: netip.MustParseAddrPort("10.0.0.2:8080"), Proto: "tcp", Packets: 3}}
+	segment, err := r.Rotate(capture.Stats{Dropped: 3, Interfaces: lost})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sealed(t, s, id, []capture.Segment{segment})
+}
+
 // TestDissectInto compares the two ways on a small snapshot, its failures, and a window that was cut out.
 func TestDissectInto(t *testing.T) {
 	t.Parallel()
 	s := opened(t, Options{})
 	bothWays(t, exchanged(t, s, "i1"))
+	lossy := secretAndLoss(t, s, "i0")
+	bothWays(t, lossy)
+	d := readAs(t, lossy, "twice")
+	if c := d.Calls[0]; d.Connections[0].Lost != 3 || strings.Contains(c.Path+c.Route, "eyJ") || !strings.Contains(c.Path, "redacted") {
+		t.Errorf("%d packets lost, and %s as %s", d.Connections[0].Lost, c.Path, c.Route)
+	}
 
 	sn := sealed(t, s, "i2", recorded(t, s, newTalk(t, 40009, 1e18).packets))
 	if err := sn.DissectInto(t.Context(), "../x", dissect.Options{}, nil); err == nil {

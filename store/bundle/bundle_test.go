@@ -4,8 +4,10 @@ import (
 	"archive/zip"
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"hash/crc32"
 	"io"
 	"strings"
 	"testing"
@@ -101,6 +103,8 @@ func TestHostile(t *testing.T) {
 		{"listed and not there", crafted(t, good, func(f []file) []file { return append(f, file{Name: BaselineName}) }), "not there"},
 		{"another digest", crafted(t, good, func(f []file) []file { f[1].SHA256 = strings.Repeat("0", 64); return f }), "was changed"},
 		{"larger than it says", crafted(t, with([2]string{CheckName(0), strings.Repeat("a", 5000)}), func(f []file) []file { f[3].Size = 10; return f }), "not of the size"},
+		{"larger than it says, and not read to its end", bytes.ReplaceAll(crafted(t, with([2]string{CheckName(0), strings.Repeat("a", 5000)}), func(f []file) []file { f[3].Size = 10; return f }),
+			binary.LittleEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte(strings.Repeat("a", 5000)))), []byte("none")), "not of the size"},
 		{"a bomb", crafted(t, with([2]string{CheckName(0), strings.Repeat("a", mostText+1)}), nil), "larger than 4 MiB"},
 		{"a contract that climbs", crafted(t, with([2]string{"contracts/../x", "x"}), nil), "none of that name"},
 		{"one contract too many", crafted(t, with([2]string{ContractName(mostContract), "x"}), nil), "none of that name"},
