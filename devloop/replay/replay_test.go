@@ -86,6 +86,17 @@ func TestSkipped(t *testing.T) {
 	}
 }
 
+// Requests are due as long after the first that is sent as they were, in the order in which they began.
+func TestPlanKeepsPauses(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	late, first, skipped := recorded(t, server, 9, "GET", "/", ""), recorded(t, server, 4, "GET", "/", ""), recorded(t, server, 1, "POST", "/", "")
+	p, _ := Make([]*traffic.Call{late, skipped, first, recorded(t, server, 12, "GET", "/", "")}, Options{Most: 2})
+	if len(p.Requests) != 2 || p.Requests[0].ID != first.ID || p.Requests[0].At != 0 || p.Requests[1].At != 5e6 {
+		t.Errorf("%+v", p.Requests)
+	}
+}
+
 func FuzzFacts(f *testing.F) {
 	f.Add([]byte(`{"a":[1,{"b":null}]}`), []byte(`[[[]]]`))
 	f.Fuzz(func(t *testing.T, a, b []byte) {

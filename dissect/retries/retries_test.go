@@ -33,6 +33,16 @@ func asks(client, server, id string) *traffic.Call {
 	return with(with(get(client, 0, 200), header1("X-Request-Id", id)), func(c *traffic.Call) { c.Path, c.Dst.Service = "/asked", server })
 }
 
+// half is an answer of which nobody knows what it answers.
+func half(at int64) *traffic.Call {
+	return with(get("cart", at, 503), func(c *traffic.Call) { c.State, c.Method, c.Path = traffic.StateHalf, "", "" })
+}
+
+// gaveUp is a call whose client closed its connection after 1 ms.
+func gaveUp(at int64) *traffic.Call {
+	return with(get("cart", at, 0), func(c *traffic.Call) { c.State, c.Error = traffic.StateUnanswered, traffic.ErrorCancelled })
+}
+
 func TestGroup(t *testing.T) {
 	t.Parallel()
 	type want struct { // of one call; attempts 0 is no retry
@@ -114,6 +124,10 @@ func TestGroup(t *testing.T) {
 			want: []want{{1, 2, 0}, {2, 2, 5}}},
 		{name: "the exercise's failures", calls: []*traffic.Call{
 			with(with(get("x", 0, 503), trace("t1", "s1")), exercise), with(with(get("x", 6, 503), trace("t2", "s2")), exercise)}, want: make([]want, 2)},
+		{name: "answers of which the requests were not seen", calls: []*traffic.Call{
+			with(half(0), func(c *traffic.Call) { c.State = traffic.StateComplete }), half(10)}, want: make([]want, 2)},
+		{name: "side by side, and given up", calls: []*traffic.Call{gaveUp(0), gaveUp(0)}, want: make([]want, 2)},
+		{name: "refused long before", calls: []*traffic.Call{get("cart", 0, 503), get("cart", 11100, 200)}, refused: []*traffic.Connection{refused("cart", 5)}, want: make([]want, 2)},
 		{name: "refused connections count", calls: []*traffic.Call{get("cart", 30, 503), get("cart", 71, 200)},
 			refused: []*traffic.Connection{refused("cart", 0), refused("cart", 10), refused("other", 12)}, want: []want{{3, 4, 20}, {4, 4, 40}}, factor: 2},
 	}
