@@ -1,6 +1,7 @@
 package dissect_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
 	"slices"
@@ -20,7 +21,8 @@ var alterations = []alteration{
 	{"as it is", func(_ *rand.Rand, all, _ []traffic.Packet) []traffic.Packet { return all }},
 	{"every 11th packet lost", loseSome},
 	{"every 7th packet twice", repeatSome},
-	{"every 9th packet late by one", swapSome},
+	{"every 9th packet late by one", swapEach(9)},
+	{"every 3rd packet late by one", swapEach(3)},
 	{"lost, twice and late at random", shuffled},
 	{"times of whole seconds", each(whole)},
 	{"begins in the middle", func(_ *rand.Rand, all, _ []traffic.Packet) []traffic.Packet { return all[len(all)/4:] }},
@@ -59,19 +61,21 @@ func repeatSome(r *rand.Rand, all, _ []traffic.Packet) (out []traffic.Packet) {
 	return out
 }
 
-// swapSome exchanges what was captured; the times stay in order. SYNs stay where they are: tshark does not count one that was captured after
+// swapEach exchanges what was captured; the times stay in order. SYNs stay where they are: tshark does not count one that was captured after
 // its SYN-ACK (testdata/known_tcp.txt).
-func swapSome(r *rand.Rand, all, _ []traffic.Packet) []traffic.Packet {
-	out := slices.Clone(all)
-	for i := 1 + r.IntN(8); i < len(out); i += 9 {
-		a, b := &out[i-1], &out[i]
-		if opens(a) || opens(b) {
-			continue
+func swapEach(n int) func(*rand.Rand, []traffic.Packet, []traffic.Packet) []traffic.Packet {
+	return func(r *rand.Rand, all, _ []traffic.Packet) []traffic.Packet {
+		out := slices.Clone(all)
+		for i := 1 + r.IntN(n-1); i < len(out); i += n {
+			a, b := &out[i-1], &out[i]
+			if opens(a) || opens(b) {
+				continue
+			}
+			*a, *b = *b, *a
+			a.Time, b.Time = b.Time, a.Time
 		}
-		*a, *b = *b, *a
-		a.Time, b.Time = b.Time, a.Time
+		return out
 	}
-	return out
 }
 
 // shuffled loses 3 of 100 packets, has 2 twice, and 5 up to three places later.
@@ -94,11 +98,15 @@ func shuffled(r *rand.Rand, all, _ []traffic.Packet) (out []traffic.Packet) {
 	return out
 }
 
-// oneWay keeps what the sender of the first packet, or whoever has the higher address, sent.
+// oneWay keeps what was sent by the higher address or, of one host, from the higher port.
 func oneWay(_ *rand.Rand, all, _ []traffic.Packet) (out []traffic.Packet) {
 	for _, p := range all {
 		h, ok := ipv4(&p)
-		if !ok || binary.BigEndian.Uint32(h[12:]) > binary.BigEndian.Uint32(h[16:]) {
+		if ok {
+			ports := h[int(h[0]&15)*4:]
+			ok = bytes.Compare(h[12:16], h[16:20]) < 0 || bytes.Equal(h[12:16], h[16:20]) && len(ports) > 3 && bytes.Compare(ports[:2], ports[2:4]) < 0
+		}
+		if !ok {
 			out = append(out, p)
 		}
 	}

@@ -38,6 +38,10 @@ func (d *Dissector) reassemble(out *datagram, f *fragment, now int64) (whole boo
 	}
 	end := f.offset + len(out.data)
 	p.Pieces++
+	if len(out.data) < out.wire && f.offset == 0 && f.more { // what the capture's length limit left of the first one is read alone
+		d.forgetFragments(p)
+		return true
+	}
 	if end > 65535 || p.Pieces > maxFragments || len(out.data) < out.wire {
 		d.forgetFragments(p)
 		d.account.Malformed["ip_fragment"]++

@@ -102,10 +102,12 @@ var scenarios = map[string]func(m *maker){
 	"server_closes":   func(m *maker) { m.open(); m.send(0, get, 1400); m.close(1) },
 	"snaplen": func(m *maker) { // 70 bytes of each packet: the lines of requests end in their targets
 		m.open()
-		for _, path := range []string{"/a/long/way", "/another/way"} {
+		for _, path := range []string{"/a/long/way", "/another/way", "http://proxied/way"} {
 			m.send(0, strings.Replace(get, "/items", path, 1), 1400)
 			m.send(1, ok, 1400)
 		}
+		m.send(0, "GET /7 HTTP/1.0\r\n\r\n", 1400) // its version ends there
+		m.send(1, ok, 1400)
 		m.close(0)
 		for i := range m.packets {
 			m.packets[i].Data = m.packets[i].Data[:min(70, len(m.packets[i].Data))]

@@ -38,24 +38,12 @@ func TestTruthAltered(t *testing.T) {
 	files, rare := alteredSources(t, readTruth(t, dir))
 	sum := newAlteredTally(t)
 	for k, a := range alterations {
-		x := newAlteredTally(t)
-		var all sync.WaitGroup
-		chosen := choose(files, rare, most, k)
-		jobs := make(chan int)
-		for range runtime.NumCPU() {
-			all.Go(func() {
-				for i := range jobs {
-					x.compare(t, dir, a, chosen[i], chosen[(i+1)%len(chosen)])
-				}
-			})
-		}
-		for i := range chosen {
-			jobs <- i
-		}
-		close(jobs)
-		all.Wait()
-		sum.merge(x)
-		report(t, "5-altered-kinds", fmt.Sprintf("%02d %-34s %s", k+1, a.what, x))
+		t.Run(a.what, func(t *testing.T) {
+			x := newAlteredTally(t)
+			x.all(t, dir, a, choose(files, rare, most, k))
+			sum.merge(x)
+			report(t, "5-altered-kinds", fmt.Sprintf("%02d %-34s %s", k+1, a.what, x))
+		})
 	}
 	sum.calls.judge(t, "6-altered-calls")
 	sum.tcp.report(t, "7-altered-tcp", alteredFloors)
@@ -121,6 +109,24 @@ func newAlteredTally(t *testing.T) *alteredTally {
 	x := &alteredTally{calls: newCallTally(), tcp: newTCPTally(t)}
 	x.tcp.known, x.tcp.two, x.tcp.loose = nil, nil, math.MaxInt64 // differences are counted, and held by floors
 	return x
+}
+
+// all alters captures, two with two processors.
+func (x *alteredTally) all(t *testing.T, dir string, a alteration, files []string) {
+	var workers sync.WaitGroup
+	jobs := make(chan int)
+	for range runtime.NumCPU() {
+		workers.Go(func() {
+			for i := range jobs {
+				x.compare(t, dir, a, files[i], files[(i+1)%len(files)])
+			}
+		})
+	}
+	for i := range files {
+		jobs <- i
+	}
+	close(jobs)
+	workers.Wait()
 }
 
 // compare alters a capture and counts what is found in it.

@@ -253,7 +253,11 @@ func redisTexts(c *traffic.Call) []string {
 	if c.Redis.Type == "string" {
 		return append(texts, c.Redis.Reply)
 	}
-	for d := json.NewDecoder(strings.NewReader(c.Redis.Reply)); ; {
+	reply := c.Redis.Reply
+	if c.Redis.ReplyCut { // perhaps within a text
+		reply += `"`
+	}
+	for d := json.NewDecoder(strings.NewReader(reply)); ; {
 		token, err := d.Token()
 		if err != nil {
 			return texts

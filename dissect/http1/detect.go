@@ -85,7 +85,8 @@ func detectCut(b []byte) protocol.Verdict {
 	b = skipBlank(b)
 	method, rest, _ := bytes.Cut(b, []byte(" "))
 	target, version, _ := bytes.Cut(rest, []byte(" "))
-	if isKnown(method) && len(target) > 0 && target[0] == '/' && bytes.HasPrefix([]byte("HTTP/1.1\r"), version) {
+	sound := len(target) > 0 && target[0] == '/' || bytes.HasPrefix(target, []byte("http://")) || bytes.HasPrefix(target, []byte("https://"))
+	if isKnown(method) && sound && (bytes.HasPrefix([]byte("HTTP/1.1\r"), version) || bytes.HasPrefix([]byte("HTTP/1.0\r"), version)) {
 		return protocol.FromClient
 	}
 	return protocol.No
