@@ -94,11 +94,11 @@ func (r *readAhead) done(g *Group) {
 	}
 }
 
-// whole are the columns of which all rows were read.
+// whole are the columns of which all pages were read.
 func (g *Group) whole() []string {
 	names := append([]string{}, g.past...)
 	for name, c := range g.cache {
-		if c != nil && c.rows == nil {
+		if c != nil && c.whole {
 			names = append(names, name)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 type Column struct {
 	Kind   parquet.Kind
 	rows   Bits // that were asked for: pages without any are left out; nil for all
+	whole  bool // all pages were read, and those that were left out only for what they hold
 	parts  []part
 	memory *scratch
 
@@ -54,6 +55,8 @@ type columnReader struct {
 	n     int  // rows of the group
 	next  int  // row of the next page
 	few   bool // pages are few, and have room of their own
+
+	needle []byte // pages of texts without it are left out; nil for none
 }
 
 // newColumn begins to read a column; what it borrows is given back with release.
@@ -66,8 +69,8 @@ func (g *Group) newColumn(i int, rows Bits, few bool) (*columnReader, error) {
 		pages: pages{from: g.from, memory: g.memory, codec: x.codec, at: x.at, end: x.at + x.size}}, nil
 }
 
-// readColumn reads a column: whole, or the pages that hold some of the rows, which may be few.
-func (g *Group) readColumn(i int, rows Bits, few bool) (*Column, error) {
+// readColumn reads a column: whole, or the pages that hold some of the rows, which may be few, and the needle.
+func (g *Group) readColumn(i int, rows Bits, few bool, needle []byte) (*Column, error) {
 	r, err := g.newColumn(i, rows, few)
 	if err != nil {
 		return nil, err
@@ -77,23 +80,23 @@ func (g *Group) readColumn(i int, rows Bits, few bool) (*Column, error) {
 		r.parts = append(r.parts, part{n: r.n, same: true, value: r.chunk.low})
 		return r.Column, nil
 	}
-	if err := r.read(nil); err != nil {
+	r.needle = needle
+	if err := r.read(); err != nil {
 		r.release()
 		return nil, err
 	}
 	return r.Column, nil
 }
 
-// read reads pages. Keep, which may be nil, says of each whether it is kept.
-func (r *columnReader) read(keep func(p *part) bool) error {
+func (r *columnReader) read() error {
 	if r.rows != nil && r.chunk.size > wholeChunk && r.chunk.index > 0 {
-		return r.readPlaces(keep)
+		return r.readPlaces()
 	}
 	for r.next < r.n {
 		if r.pages.at >= r.pages.end {
 			return fmt.Errorf("a column has %d values for %d rows", r.next, r.n)
 		}
-		if err := r.readPage(window, keep); err != nil {
+		if err := r.readPage(window); err != nil {
 			return err
 		}
 	}
@@ -104,7 +107,7 @@ func (r *columnReader) read(keep func(p *part) bool) error {
 }
 
 // readPlaces reads the pages that hold rows which are asked for.
-func (r *columnReader) readPlaces(keep func(p *part) bool) error {
+func (r *columnReader) readPlaces() error {
 	places, err := readIndex(r.pages.from, r.chunk, r.n)
 	if err != nil {
 		return err
@@ -120,13 +123,13 @@ func (r *columnReader) readPlaces(keep func(p *part) bool) error {
 		}
 		if !seen && places[0].at > r.chunk.at {
 			r.pages.at = r.chunk.at
-			if err := r.readPage(places[0].at-r.chunk.at, keep); err != nil {
+			if err := r.readPage(places[0].at - r.chunk.at); err != nil {
 				return err
 			}
 		}
 		seen = true
 		r.pages.at, r.next = p.at, p.row
-		if err := r.readPage(int64(p.size), keep); err != nil {
+		if err := r.readPage(int64(p.size)); err != nil {
 			return err
 		}
 		if r.next != end {
@@ -137,7 +140,7 @@ func (r *columnReader) readPlaces(keep func(p *part) bool) error {
 }
 
 // readPage reads the page at hand. Ahead is how much of the file is read with it.
-func (r *columnReader) readPage(ahead int64, keep func(p *part) bool) error {
+func (r *columnReader) readPage(ahead int64) error {
 	h, err := r.pages.header(ahead)
 	if err != nil {
 		return err
@@ -163,16 +166,27 @@ func (r *columnReader) readPage(ahead int64, keep func(p *part) bool) error {
 	if err != nil {
 		return err
 	}
+	if r.needle != nil && r.Kind == parquet.ByteArray && h.encoding != format.RLEDictionary && !holds(b, r.needle) {
+		r.without(first, r.next)
+		return nil
+	}
 	p := part{start: first, n: h.values}
 	if err := r.decode(&p, &h, b); err != nil {
 		return err
 	}
-	if keep != nil && !keep(&p) {
-		r.drop(&p)
-		return nil
-	}
 	r.parts = append(r.parts, p)
 	return nil
+}
+
+// without tells that a page was left out: its rows are not among those that were read.
+func (r *columnReader) without(from, to int) {
+	left := newBits(r.n)
+	left.setRange(0, from)
+	left.setRange(to, r.n)
+	if r.rows != nil {
+		left.and(r.rows)
+	}
+	r.rows = left
 }
 
 // dictionary reads the texts that numbers stand for.

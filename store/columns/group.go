@@ -28,6 +28,11 @@ func (g *Group) Column(name string) (*Column, error) { return g.ColumnOf(name, n
 
 // ColumnOf returns a column of which only some rows are asked for, nil for all: pages without any of them are not read.
 func (g *Group) ColumnOf(name string, rows Bits) (*Column, error) {
+	return g.columnWith(name, rows, nil)
+}
+
+// columnWith is ColumnOf where only texts with the needle matter, nil for all: pages that do not hold it may be left out.
+func (g *Group) columnWith(name string, rows Bits, needle []byte) (*Column, error) {
 	old := g.cache[name]
 	if old != nil && (old.rows == nil || rows != nil && rows.within(old.rows)) {
 		return old, nil
@@ -44,10 +49,11 @@ func (g *Group) ColumnOf(name string, rows Bits) (*Column, error) {
 	default:
 		rows = nil
 	}
-	c, err := g.readColumn(i, rows, few)
+	c, err := g.readColumn(i, rows, few, needle)
 	if err != nil {
 		return nil, fmt.Errorf("read column %s: %w", name, err)
 	}
+	c.whole = rows == nil
 	if old != nil {
 		g.spent = append(g.spent, old)
 	}
@@ -74,7 +80,7 @@ func (g *Group) Narrow(rows Bits) {
 // Release gives a column back that is not asked for any more, for the next one to lie in its memory.
 func (g *Group) Release(name string) {
 	if c := g.cache[name]; c != nil {
-		if c.rows == nil {
+		if c.whole {
 			g.past = append(g.past, name)
 		}
 		c.release()
@@ -217,8 +223,12 @@ func (g *Group) values(t *filter.Test, sel Bits) (Bits, error) {
 	s := t.Source
 	out := newBits(g.Rows)
 	var all []*Column
-	for _, name := range s.Columns {
-		c, err := g.ColumnOf(name, sel)
+	for k, name := range s.Columns {
+		var needle []byte
+		if k == len(s.Columns)-1 && s.Is == "" && t.Text != nil && t.Needle != "" {
+			needle = []byte(t.Needle)
+		}
+		c, err := g.columnWith(name, sel, needle)
 		if err != nil {
 			return nil, err
 		}
@@ -295,14 +305,14 @@ func (g *Group) inside(t *filter.Test, sel Bits) (Bits, error) {
 		if left.Empty() {
 			break
 		}
-		c, err := g.ColumnOf(name, left)
-		if err != nil {
-			return nil, err
-		}
 		encoded := name == t.Source.Encoded
 		holds := needle
-		if encoded {
+		if encoded || len(needle) == 0 {
 			holds = nil
+		}
+		c, err := g.columnWith(name, left, holds)
+		if err != nil {
+			return nil, err
 		}
 		found := newBits(g.Rows)
 		c.whereText(left, found, holds, func(b []byte) bool { return bytes.Contains(b, needle) || encoded && bytes.IndexByte(b, '%') >= 0 },

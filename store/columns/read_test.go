@@ -160,6 +160,51 @@ func TestNarrowLeavesPagesOut(t *testing.T) {
 	}
 }
 
+// Pages without a text are left out, and read when something else is asked of them.
+func TestPagesWithoutAText(t *testing.T) {
+	t.Parallel()
+	f, err := Open(write(t, testFile(t, 1000, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	err = f.InTurn(t.Context(), []int{0}, func(g *Group) (bool, error) {
+		const row = 600
+		text := []byte(testRowAt(row).Plain)
+		c, err := g.columnWith("plain", nil, text)
+		if err != nil {
+			return false, err
+		}
+		rows := 0
+		for _, p := range c.parts {
+			rows += p.n
+		}
+		if rows == 0 || rows > 900 {
+			t.Errorf("%d rows were read for one", rows)
+		}
+		found := newBits(g.Rows)
+		c.whereText(full(g.Rows), found, text, func(b []byte) bool { return bytes.Equal(b, text) }, nil)
+		if !found.Has(row) || found.Count() != 1 {
+			t.Errorf("%q is in rows %v", text, found)
+		}
+		if again, err := g.ColumnOf("plain", found); again != c {
+			t.Errorf("the row was read again (%v)", err)
+		}
+		if c, err = g.Column("plain"); err != nil {
+			return false, err
+		}
+		for i := range g.Rows {
+			if got := string(c.Text(i)); got != testRowAt(i).Plain {
+				t.Fatalf("row %d is %q", i, got)
+			}
+		}
+		return false, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Flags split classes at once as they do one by one, and numbered alike in all row groups.
 func TestByFlags(t *testing.T) {
 	t.Parallel()
