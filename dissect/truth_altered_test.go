@@ -19,7 +19,7 @@ import (
 // Of altered captures.
 const (
 	alteredVariable = "DEVLOOP_TRUTH_ALTERED" // how many files each alteration is tried on; 1 is alteredFiles
-	alteredFiles    = 60
+	alteredFiles    = 45
 	alteredMost     = 1500 // packets
 )
 

@@ -85,11 +85,20 @@ func detectCut(b []byte) protocol.Verdict {
 	b = skipBlank(b)
 	method, rest, _ := bytes.Cut(b, []byte(" "))
 	target, version, _ := bytes.Cut(rest, []byte(" "))
-	sound := len(target) > 0 && target[0] == '/' || bytes.HasPrefix(target, []byte("http://")) || bytes.HasPrefix(target, []byte("https://"))
-	if isKnown(method) && sound && (bytes.HasPrefix([]byte("HTTP/1.1\r"), version) || bytes.HasPrefix([]byte("HTTP/1.0\r"), version)) {
+	if isKnown(method) && showsPath(target) && (bytes.HasPrefix([]byte("HTTP/1.1\r"), version) || bytes.HasPrefix([]byte("HTTP/1.0\r"), version)) {
 		return protocol.FromClient
 	}
 	return protocol.No
+}
+
+// showsPath reports whether a target is there as far as the beginning of its path.
+func showsPath(target []byte) bool {
+	for _, scheme := range []string{"http://", "https://"} {
+		if rest, ok := bytes.CutPrefix(target, []byte(scheme)); ok {
+			return bytes.IndexByte(rest, '/') >= 0
+		}
+	}
+	return len(target) > 0 && target[0] == '/'
 }
 
 func digit(b byte) bool { return b >= '0' && b <= '9' }
