@@ -56,6 +56,12 @@ func TestFlakes(t *testing.T) {
 	if _, err := s.Flakes(struct{}{}); err == nil {
 		t.Error("a ledger that was cut off is read")
 	}
+	if err := os.WriteFile(s.ledgerFile(), []byte(strings.Repeat(" ", ledgerSize)+"{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Flakes(struct{}{}); err == nil || !strings.Contains(err.Error(), "larger than 8 MiB") {
+		t.Errorf("a ledger that is too large: %v", err)
+	}
 	run("b", traffic.Pass) // begins anew
 	if a, err := s.Flakes(struct{}{}); err != nil || a.Checks[0].Runs != 1 {
 		t.Errorf("%+v, %v", a, err)

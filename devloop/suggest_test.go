@@ -23,6 +23,9 @@ func TestAlike(t *testing.T) {
 	}
 	recent := []*traffic.Iteration{it("i1", "r1", "s"), it("i2", "r2", "s", "reuse"), it("i3", "r2", ""), it("i4", "r2", "s", "reuse", "a fault"), it("i5", "r2", "s", "reuse")}
 	newest := recent[4]
+	if got := failedChecks(recent[0]); len(got) > 0 {
+		t.Errorf("a warning is a failure: %q", got)
+	}
 	for name, c := range map[string]struct {
 		most   int
 		wanted func(*traffic.Iteration) bool
