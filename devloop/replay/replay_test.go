@@ -79,10 +79,37 @@ func TestSkipped(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
 	grpc, cut, outside, secret, tls := recorded(t, server, 1, "GET", "/", ""), recorded(t, server, 2, "GET", "/", ""), recorded(t, server, 3, "GET", "/", ""), recorded(t, server, 4, "GET", "/", ""), recorded(t, server, 5, "GET", "/", "")
+	half, body, patch, upgraded := recorded(t, server, 6, "GET", "/", ""), recorded(t, server, 7, "GET", "/", ""), recorded(t, server, 8, "PATCH", "/", ""), recorded(t, server, 9, "GET", "/", "")
+	half.HTTP.RequestHeadersCut, body.HTTP.RequestBody, upgraded.HTTP.Upgrade = true, []byte(`{"key": "[redacted api_key 8 ab]"}`), "websocket"
+	for _, c := range []*traffic.Call{half, body, patch, upgraded} {
+		if p, skipped := Make([]*traffic.Call{c}, Options{}); len(p.Requests) != 0 || len(skipped) != 1 {
+			t.Errorf("%s: %+v, %+v", c.ID, p, skipped)
+		}
+	}
+	if p, _ := Make([]*traffic.Call{patch}, Options{All: true}); len(p.Requests) != 1 {
+		t.Errorf("%+v", p)
+	}
 	grpc.GRPC, cut.HTTP.RequestBodyCut, outside.Dst.Outside, secret.HTTP.Query, tls.CaptureSource = &traffic.GRPC{}, true, true, "key=[redacted api_key 8 ab]", traffic.SourceTLSKeyLog
 	p, skipped := Make([]*traffic.Call{grpc, cut, outside, secret, tls}, Options{All: true})
 	if len(p.Requests) != 0 || len(skipped) != 5 {
 		t.Errorf("%+v, %+v", p, skipped)
+	}
+}
+
+// Headers that belong to a connection, and credentials of a proxy, are not sent again.
+func TestOwnHeaders(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	headers := []traffic.Header{{Name: "accept", Value: "*/*"}}
+	for _, name := range ownHeaders {
+		headers = append(headers, traffic.Header{Name: strings.ToLower(name), Value: "x"})
+	}
+	for _, name := range []string{"proxy-authorization", "connection", "host", "traceparent", "devloop-iteration", "content-encoding", ":authority"} {
+		headers = append(headers, traffic.Header{Name: name, Value: "x"})
+	}
+	p, _ := Make([]*traffic.Call{recorded(t, server, 1, "GET", "/", "", headers...)}, Options{})
+	if len(p.Requests) != 1 || len(p.Requests[0].Headers) != 1 || p.Requests[0].Headers[0].Name != "Accept" {
+		t.Errorf("%+v", p.Requests)
 	}
 }
 
