@@ -8,6 +8,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -150,6 +151,7 @@ func TestToolsAreChosen(t *testing.T) {
 		"left out is stronger":    {Options{Toolsets: []string{"checks"}, Tools: []string{"doctor"}, Exclude: []string{"doctor", "verdict_get"}}, "check_expression checks_suggest evidence_get fault_clear fault_set replay_run"},
 		"read-only is stronger":   {Options{Toolsets: []string{"cluster"}, Tools: []string{"loop_run"}, AllowDestructive: true, ReadOnly: true}, "check_capture_status"},
 		"by the name it had":      {Options{Tools: []string{"check_kubeshark_status"}}, "check_capture_status"},
+		"observing":               {Options{Observing: true, Tools: []string{"loop_run", "doctor", "configure_capture"}}, "doctor"},
 		"nothing is left to call": {Options{Tools: []string{"doctor"}, Exclude: []string{"doctor"}}, ""},
 	} {
 		var names []string
@@ -161,6 +163,11 @@ func TestToolsAreChosen(t *testing.T) {
 		}
 		if got := strings.Join(names, " "); got != c.want {
 			t.Errorf("%s: got %s, want %s", name, got, c.want)
+		}
+	}
+	for _, tool := range listed(t, Options{Observing: true, Toolsets: []string{"all"}, AllowDestructive: true}) {
+		if slices.Contains(notObserving, tool.Name) {
+			t.Errorf("%s is there although the daemon only looks", tool.Name)
 		}
 	}
 	for _, o := range []Options{{Toolsets: []string{"trafic"}}, {Tools: []string{"loop"}}, {Exclude: []string{"nothing"}}} {
