@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 
-DEVLOOP_REQUIRE=1 DEVLOOP_TRUTH=$dir DEVLOOP_TRUTH_ALTERED=1 go test -p 1 -count=1 -timeout 25m \
+DEVLOOP_REQUIRE=1 DEVLOOP_TRUTH=$dir DEVLOOP_TRUTH_ALTERED=${DEVLOOP_TRUTH_ALTERED:-1} go test -p 1 -count=1 -timeout 30m \
 	-run '^(TestTruth|TestTruthTCP|TestTruthAltered|TestPostgreSQLMany|TestRedisMany|TestGRPCMany|.*Tshark.*)$' ./dissect/... ./store ./capture/pcapfile ./traffic/redact \
 	>"$dir/log" 2>&1
 code=$?
