@@ -133,7 +133,7 @@ func aggregates() []aggregate {
 			doc:     "Counts rows for every pair of x and key; key may be left out. It is not a number yet: max, min, mean, sum, stddev, percentiles and .size() are.",
 			example: `max(count_by(postgresql_fingerprint, parent)) <= 3`, required: 1, params: []parameter{anything, anything}, result: always(groupsInt), evaluate: countBy},
 		aggregate{name: "concurrency", signature: "concurrency()", section: sectionNumbers, unit: "rows",
-			doc:     "The largest number of rows that were under way at the same time. A fact of the window.",
+			doc:     "The largest number of rows that were under way at the same time. A fact of the window, but for calls during which the clock was set back.",
 			example: `concurrency() <= 10`, result: always(estimateInt), evaluate: atOnce},
 		aggregate{name: "top", signature: "top(x, n)", section: sectionNumbers,
 			doc:     "The set of the n values of x that most rows have; of values that as many have, the first by name.",
