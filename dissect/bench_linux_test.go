@@ -76,8 +76,12 @@ func benchmarkFile(b *testing.B, file, reader, tshark string) {
 		b.ReportMetric(seconds/other.cpu.Seconds(), "ours/reader")
 	}
 	if tshark != "" {
-		slow := readOnce(b, tshark, "-n", "-r", file, "-Y", "http || http2", "-T", "fields", "-e", "http.request.method", "-e", "http.request.uri", "-e", "http.response.code",
-			"-e", "http2.headers.method", "-e", "http2.headers.path", "-e", "http2.headers.status")
+		args := []string{"-n", "-r", file, "-Y", "http", "-T", "fields", "-e", "http.request.method", "-e", "http.request.uri", "-e", "http.response.code"}
+		if mine.port != 0 { // tshark has to be told
+			args = []string{"-n", "-r", file, "-d", fmt.Sprintf("tcp.port==%d,http2", mine.port), "-Y", "http2", "-T", "fields", "-e", "http2.headers.method", "-e", "http2.headers.path",
+				"-e", "http2.headers.status"}
+		}
+		slow := readOnce(b, tshark, args...)
 		b.ReportMetric(slow.cpu.Seconds(), "tshark-cpu-s")
 		b.ReportMetric(slow.memory, "tshark-peak-MB")
 		b.ReportMetric(seconds/slow.cpu.Seconds(), "ours/tshark")
@@ -102,6 +106,7 @@ type usage struct {
 	cpu    time.Duration
 	memory float64 // MB at the peak
 	calls  float64
+	port   int // see dissectAlone
 }
 
 func usageOf(p *os.ProcessState) usage {
@@ -111,11 +116,12 @@ func usageOf(p *os.ProcessState) usage {
 // dissectOnce is what one run took.
 func dissectOnce(b *testing.B, file string) usage {
 	state, out := child(b, "dissect", file)
-	var kB, calls float64
-	if _, err := fmt.Sscan(out, &kB, &calls); err != nil {
+	u := usage{cpu: usageOf(state).cpu}
+	if _, err := fmt.Sscan(out, &u.memory, &u.calls, &u.port); err != nil {
 		b.Fatalf("%q: %v", out, err)
 	}
-	return usage{usageOf(state).cpu, kB / 1000, calls}
+	u.memory /= 1000
+	return u
 }
 
 func median(all []usage) usage {

@@ -151,19 +151,24 @@ func raiseLoopback() error {
 const copiesVariable = "DEVLOOP_BENCH_COPIES"
 
 // dissectAlone reads a capture as `devloop dissect` does, and writes only the peak of its memory in kB, for what the kernel
-// tells the parent includes the parent's, and the number of calls.
+// tells the parent includes the parent's, the number of calls, and the port of a server that speaks HTTP/2, or 0.
 func dissectAlone(file string) error {
 	debug.SetGCPercent(400)
 	copies, _ := strconv.Atoi(os.Getenv(copiesVariable))
 	r := repeated{file: file, left: max(1, copies)}
-	calls := 0
-	_, err := dissect.Run(context.Background(), r.next, r.iface, dissect.Options{OnCall: func(*traffic.Call) { calls++ }, Returned: func() int { return 1 }})
+	calls, port := 0, uint16(0)
+	count := func(c *traffic.Call) {
+		if calls++; c.HTTP != nil && c.HTTP.Version == "2" {
+			port = c.Dst.Port
+		}
+	}
+	_, err := dissect.Run(context.Background(), r.next, r.iface, dissect.Options{OnCall: count, Returned: func() int { return 1 }})
 	if err == nil && calls == 0 {
 		err = errors.New("no calls")
 	}
 	status, _ := os.ReadFile("/proc/self/status")
 	_, peak, _ := strings.Cut(string(status), "VmHWM:")
-	fmt.Println(strings.Fields(peak + " 0")[0], calls)
+	fmt.Println(strings.Fields(peak + " 0")[0], calls, port)
 	return err
 }
 
