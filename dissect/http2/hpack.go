@@ -2,8 +2,6 @@ package http2
 
 import (
 	"errors"
-
-	"golang.org/x/net/http2/hpack"
 )
 
 // unknown stands for a name or value whose table entry was not seen.
@@ -197,7 +195,7 @@ func text(b []byte) (string, []byte, error) {
 	if !packed {
 		return string(raw), rest, nil
 	}
-	s, err := hpack.HuffmanDecodeToString(raw)
+	s, err := huffman(raw)
 	return s, rest, err
 }
 
