@@ -1,8 +1,6 @@
 package http2
 
-import (
-	"errors"
-)
+import "errors"
 
 // unknown stands for a name or value whose table entry was not seen.
 const unknown = "(unknown)"

@@ -59,28 +59,20 @@ type columnReader struct {
 	needle []byte // pages of texts without it are left out; nil for none
 }
 
-// newColumn begins to read a column; what it borrows is given back with release.
-func (g *Group) newColumn(i int, rows Bits, few bool) (*columnReader, error) {
+// readColumn reads a column: whole, or the pages that hold some of the rows, which may be few, and the needle. What it borrows is given
+// back with release.
+func (g *Group) readColumn(i int, rows Bits, few bool, needle []byte) (*Column, error) {
 	x, err := g.chunk(i, g.number)
 	if err != nil {
 		return nil, err
 	}
-	return &columnReader{Column: &Column{Kind: g.lies[i].kind, rows: rows, memory: g.memory}, chunk: x, n: g.Rows, few: few,
-		pages: pages{from: g.from, memory: g.memory, codec: x.codec, at: x.at, end: x.at + x.size}}, nil
-}
-
-// readColumn reads a column: whole, or the pages that hold some of the rows, which may be few, and the needle.
-func (g *Group) readColumn(i int, rows Bits, few bool, needle []byte) (*Column, error) {
-	r, err := g.newColumn(i, rows, few)
-	if err != nil {
-		return nil, err
-	}
+	r := &columnReader{Column: &Column{Kind: g.lies[i].kind, rows: rows, memory: g.memory}, chunk: x, n: g.Rows, few: few, needle: needle,
+		pages: pages{from: g.from, memory: g.memory, codec: x.codec, at: x.at, end: x.at + x.size}}
 	if r.chunk.same {
 		r.rows = nil
 		r.parts = append(r.parts, part{n: r.n, same: true, value: r.chunk.low})
 		return r.Column, nil
 	}
-	r.needle = needle
 	if err := r.read(); err != nil {
 		r.release()
 		return nil, err

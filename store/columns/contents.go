@@ -28,7 +28,7 @@ type rowGroup struct {
 // lies is where the parts of one column lie.
 type lies struct {
 	kind   parquet.Kind
-	packed []byte                  // of a outline: they are read from it when they are first asked for
+	packed []byte                  // of an outline: they are read from it when they are first asked for
 	chunks atomic.Pointer[[]chunk] // by the number of the row group
 }
 
@@ -230,18 +230,14 @@ func readOutline(r *source, end int64) (*contents, error) {
 	return parseOutline(b, end-outlineTail-n)
 }
 
-// parseOutline reads a outline. Chunks lie within size bytes.
+// parseOutline reads an outline. Chunks lie within size bytes.
 func parseOutline(b []byte, size int64) (*contents, error) {
 	r := &compact{b: b}
 	c := &contents{size: size, names: map[string]int{}}
 	c.groups = make([]rowGroup, r.count())
 	for i := range c.groups {
-		rows := r.uvarint()
-		if rows > maxRows {
-			return nil, errDamaged
-		}
-		c.groups[i].rows = int(rows)
-		c.rows += int64(rows)
+		c.groups[i].rows = int(r.uvarint())
+		c.rows += int64(c.groups[i].rows)
 	}
 	c.lies = make([]lies, r.count())
 	for i := range c.lies {

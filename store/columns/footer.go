@@ -109,11 +109,7 @@ func (f *footer) group(c *compact) error {
 				f.chunk(c, &chunks[i], f.lies[i].kind)
 			}
 		case 3:
-			rows := c.integer(kind)
-			if rows < 0 || rows > maxRows {
-				return errDamaged
-			}
-			g.rows = int(rows)
+			g.rows = int(c.integer(kind))
 		default:
 			c.skip(kind)
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"cel.dev/cel-go/common/types"
+
 	"github.com/devloop-io/devloop/filter"
 )
 
