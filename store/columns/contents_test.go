@@ -105,7 +105,7 @@ func TestDamagedOutline(t *testing.T) {
 		name    string
 		at      int // from the end of the outline
 		damaged bool
-	}{{"its chunks", -outlineTail - 1, true}, {"its sum", -5, true}, {"its length", -outlineTail, true}, {"its mark", -1, false}} {
+	}{{"its chunks", -outlineTail - 1, true}, {"its sum", -5, true}, {"its length", -outlineTail, true}, {"its length, beyond the file", -outlineTail + 3, true}, {"its mark", -1, false}} {
 		b := bytes.Clone(whole)
 		b[at+len(whole)-len(plain)+c.at]++
 		f, err := Open(write(t, b))
@@ -121,6 +121,31 @@ func TestDamagedOutline(t *testing.T) {
 			}
 			f.Close()
 		}
+	}
+}
+
+// Chunks that do not lie in the file, or are fewer than the row groups, are refused before anything is read or kept for them.
+func TestOutlineBounds(t *testing.T) {
+	t.Parallel()
+	footer, at := footerOf(testFile(t, 300, 1))
+	c, err := parseFooter(footer, int64(at))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := c.outline()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int64{int64(at), 10} {
+		if c, err = parseOutline(o[:len(o)-outlineTail], size); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.chunk(c.names["plain"], 0); (err == nil) != (size == int64(at)) {
+			t.Errorf("a chunk in %d bytes: %v", size, err)
+		}
+	}
+	if _, err := parseChunks([]byte{isSame}, 1<<60, 10); err == nil {
+		t.Error("one chunk for very many row groups is no mistake")
 	}
 }
 

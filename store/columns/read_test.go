@@ -205,6 +205,78 @@ func TestPagesWithoutAText(t *testing.T) {
 	}
 }
 
+// What is read ahead of the next row groups are columns that were read to their end, also those that were given back, or of which pages
+// lacked a text.
+func TestWhole(t *testing.T) {
+	t.Parallel()
+	f, err := Open(write(t, testFile(t, 1000, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	err = f.InTurn(t.Context(), []int{0}, func(g *Group) (bool, error) {
+		one := newBits(g.Rows)
+		one.Set(5)
+		_, err := g.Column("large")
+		if err == nil {
+			_, err = g.Column("name")
+		}
+		if err == nil {
+			_, err = g.ColumnOf("text", one)
+		}
+		if err == nil {
+			_, err = g.columnWith("plain", nil, []byte("nowhere"))
+		}
+		g.Release("large")
+		g.Release("text")
+		names := g.whole()
+		slices.Sort(names)
+		if want := []string{"large", "name", "plain"}; !slices.Equal(names, want) {
+			t.Errorf("%v, want %v", names, want)
+		}
+		return false, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Numbers of 32 and of 64 bits are told row by row, and split classes by what they are.
+func TestByNumbers(t *testing.T) {
+	t.Parallel()
+	f, err := Open(write(t, testFile(t, 1000, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	err = f.InTurn(t.Context(), []int{0}, func(g *Group) (bool, error) {
+		for name, want := range map[string]int{"small": 5, "large": 1000, "fixed": 1} {
+			c := g.Sort(full(g.Rows), nil)
+			if err := c.By(g, name); err != nil {
+				return false, err
+			}
+			if len(c.First) != want {
+				t.Errorf("%s has %d classes, want %d", name, len(c.First), want)
+			}
+			c.Done()
+		}
+		column, err := g.Column("small")
+		if err != nil {
+			return false, err
+		}
+		var room []int64
+		for i, v := range column.Numbers(&room, g.Rows) {
+			if v != int64(testRowAt(i).Small) {
+				t.Fatalf("row %d is %d", i, v)
+			}
+		}
+		return false, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Flags split classes at once as they do one by one, and numbered alike in all row groups.
 func TestByFlags(t *testing.T) {
 	t.Parallel()
