@@ -83,7 +83,7 @@ nightly: ## what takes too long for every change: fuzzing, and the tests again w
 eval: ## how often the statistics behind verdicts are wrong, into docs/statistics.md
 	go run ./assertions/baseline/eval
 
-truth: ## our dissection against tshark's, on the captures of DEVLOOP_PCAPS and on 10,000 calls of each protocol
+truth: ## our dissection against tshark's, on the captures of DEVLOOP_PCAPS as they are and altered, and on 10,000 calls of each protocol
 	scripts/truth.sh
 
 # For this machine, or for GOOS and GOARCH: the program goes into the package.
