@@ -108,7 +108,12 @@ func (e *Env) Proxy() (*url.URL, error) {
 	return &url.URL{Scheme: "socks5h", User: url.UserPassword(proxy.User, e.door.token), Host: e.door.addr.String()}, nil
 }
 
-// reachable returns when every port of a service answers under its name: pods may be ready before the nodes know.
+// dialBound is how long one attempt to reach a service may take. An attempt that a node sends to a pod that is gone is
+// never answered, however often it is sent again: the node remembers where it sent the first packet of it.
+const dialBound = 3 * time.Second
+
+// reachable returns when every port of a service answers under its name: pods may be ready before the nodes know, and pods
+// of the revision before may answer until the nodes know that they leave.
 func (e *Env) reachable(ctx context.Context, s deploy.Service) error {
 	e.mu.Lock()
 	d := e.door
@@ -117,9 +122,14 @@ func (e *Env) reachable(ctx context.Context, s deploy.Service) error {
 	if d == nil || len(ports) == 0 {
 		return nil
 	}
+	if err := e.deployer.WaitLeft(ctx, e.plan, s); err != nil {
+		return err
+	}
 	for name, port := range ports {
 		for {
-			conn, err := d.dial(ctx, "tcp", net.JoinHostPort(s.Name, strconv.Itoa(port)))
+			once, cancel := context.WithTimeout(ctx, dialBound)
+			conn, err := d.dial(once, "tcp", net.JoinHostPort(s.Name, strconv.Itoa(port)))
+			cancel()
 			if err == nil {
 				conn.Close()
 				break

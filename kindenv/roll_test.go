@@ -18,6 +18,7 @@ import (
 	"github.com/devloop-io/devloop/internal/agentbin"
 	"github.com/devloop-io/devloop/internal/config"
 	"github.com/devloop-io/devloop/kindenv/clustertest"
+	"github.com/devloop-io/devloop/kindenv/deploy"
 	"github.com/devloop-io/devloop/kindenv/fastpath"
 )
 
@@ -76,10 +77,19 @@ func TestRoll(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(proxy), DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	for _, build := range []string{"one", "two"} {
 		began := time.Now()
-		if err := e.Start(ctx, "back", Build{ID: build, Program: program, Env: map[string]string{"BUILD": build}}); err != nil {
+		if err := e.Start(ctx, "back", Build{ID: build, Program: program, Env: map[string]string{"BUILD": build, "LINGER": "1s"}}); err != nil {
 			t.Fatal(err)
 		}
 		t.Logf("build %s is rolled out in %s", build, time.Since(began))
+		pods, err := e.client.CoreV1().Pods("roll").List(ctx, metav1.ListOptions{LabelSelector: deploy.LabelService + "=back"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, pod := range pods.Items { // it could still answer
+			if pod.DeletionTimestamp != nil && pod.Status.ContainerStatuses[0].State.Running != nil {
+				t.Errorf("build %s: a pod of the build before still runs", build)
+			}
+		}
 		res, err := client.Get("http://back:8080/answer")
 		if err != nil {
 			t.Fatal(err)

@@ -339,6 +339,43 @@ func TestAnotherSelector(t *testing.T) {
 	}
 }
 
+// TestWaitLeft: pods on their way out are waited for until they have ended, or the nodes know that they are.
+func TestWaitLeft(t *testing.T) {
+	for _, c := range []struct {
+		name, lingers string // for so many seconds
+		left          bool   // the pod of the revision before
+	}{
+		{"ends", "4", false},
+		{"lingers", "20", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t)
+			one := strings.Replace(deployment("linger", "", ""), "terminationGracePeriodSeconds: 0", "terminationGracePeriodSeconds: "+c.lingers, 1)
+			b.apply(b.plan("", one))
+			must(t, b.deployer.WaitRest(b.ctx, b.plan("", one)))
+			p := b.plan("", strings.Replace(one, "args: [linger]", "args: [serve]", 1))
+			b.apply(p)
+			must(t, b.deployer.WaitRest(b.ctx, p))
+			leaving := func() (n int) {
+				pods, err := b.client.CoreV1().Pods(b.namespace).List(b.ctx, metav1.ListOptions{LabelSelector: "app=x"})
+				must(t, err)
+				for _, pod := range pods.Items {
+					if pod.DeletionTimestamp != nil && pod.Status.ContainerStatuses[0].State.Running != nil {
+						n++
+					}
+				}
+				return n
+			}
+			began := time.Now()
+			must(t, b.deployer.WaitLeft(b.ctx, p, deploy.Service{Name: "x", Selector: map[string]string{"app": "x"}}))
+			if got := leaving() > 0; got != c.left {
+				t.Errorf("after %s a pod of the revision before is left: %t, want %t", time.Since(began), got, c.left)
+			}
+		})
+	}
+}
+
 // TestStatefulSetIsUnblocked: a revision that fails does not block the one that mends it.
 func TestStatefulSetIsUnblocked(t *testing.T) {
 	b := newBench(t)

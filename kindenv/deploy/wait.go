@@ -67,6 +67,40 @@ func (d *Deployer) WaitReady(ctx context.Context, p *Plan, s Service) ([]corev1.
 	return d.wait(ctx, &rollout{d: d, namespace: p.Namespace, s: s, done: ready, alone: true, steady: s.Role != ""})
 }
 
+// leaveBound is how long nodes are given to learn that a pod is on its way out: kube-proxy gathers changes for a second
+// (minSyncPeriod of its configuration), and then writes its rules.
+const leaveBound = 3 * time.Second
+
+// WaitLeft waits until the pods of a service that are on their way out have ended, and no longer than nodes take to learn
+// that they are: until then whoever connects to the service may get to one of them, and be answered by its revision before.
+func (d *Deployer) WaitLeft(ctx context.Context, p *Plan, s Service) error {
+	ctx, cancel := context.WithTimeout(ctx, leaveBound)
+	defer cancel()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		list, err := d.client.CoreV1().Pods(p.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.SelectorFromSet(s.Selector).String()})
+		switch {
+		case ctx.Err() != nil: // whoever gave the context looks at it
+			return nil
+		case err != nil:
+			return fmt.Errorf("list the pods of %s: %w", s.Name, explain(err, nil))
+		case !slices.ContainsFunc(list.Items, leaves):
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// leaves says whether a pod is on its way out, and something in it may still answer.
+func leaves(pod corev1.Pod) bool {
+	return pod.DeletionTimestamp != nil && slices.ContainsFunc(pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return c.State.Running != nil })
+}
+
 func ready(pod *corev1.Pod) bool {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodReady {

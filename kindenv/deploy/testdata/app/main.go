@@ -26,7 +26,7 @@ func main() {
 			all = append(all, b)
 			fmt.Println(len(all))
 		}
-	case "serve":
+	case "serve", "linger":
 		http.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "warming up", http.StatusServiceUnavailable)
 		})
@@ -35,5 +35,8 @@ func main() {
 		stop := make(chan os.Signal, 1)
 		signal.Notify(stop, syscall.SIGTERM)
 		<-stop
+		if os.Args[1] == "linger" { // until it is killed
+			select {}
+		}
 	}
 }
