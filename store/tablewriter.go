@@ -34,8 +34,9 @@ type encoder struct {
 
 	broken atomic.Bool // there is one
 
-	chunks []chunk // of the row group at hand
-	meta   format.FileMetaData
+	chunks []chunk             // of the row group at hand
+	meta   format.FileMetaData // without row groups
+	groups []writtenGroup
 	places []byte // of pages: the offset indexes, which some readers want together
 	zeros  map[zeros]zeroPage
 	page   []byte
@@ -65,10 +66,9 @@ type chunk struct {
 	path      []string
 	pages     []byte
 	places    []format.PageLocation
-	encodings []format.Encoding
-	raw       int64 // size before compression, headers included
-	n         int64
-	codes     bool // there are pages of codes
+	encodings uint16 // those of its pages, a bit each
+	raw       int64  // size before compression, headers included
+	codes     bool   // there are pages of codes
 	loose     loose
 	quick     bool // see quickColumns
 	low, high int64
@@ -147,9 +147,8 @@ func (e *encoder) encode(j *job) {
 		e.release(j.page)
 	}
 	c.places = append(c.places, format.PageLocation{Offset: int64(at), CompressedPageSize: int32(len(c.pages) - at), FirstRowIndex: int64(j.first)})
-	c.n += int64(j.n)
 	c.codes = c.codes || coding == format.RLEDictionary
-	c.uses(coding)
+	c.encodings |= 1 << coding
 }
 
 // zeros are pages of which all values are zero, by what makes them differ. Most columns of most files have nothing else.
@@ -285,47 +284,33 @@ func (c *chunk) bound(low, high int64) {
 	c.low, c.high = min(c.low, low), max(c.high, high)
 }
 
-func (c *chunk) uses(coding format.Encoding) {
-	if !slices.Contains(c.encodings, coding) {
-		c.encodings = append(c.encodings, coding)
-	}
-}
-
 // endGroup writes a row group and where its pages lie.
 func (e *encoder) endGroup(j *job) {
-	group := format.RowGroup{NumRows: int64(j.rows), FileOffset: e.at, Ordinal: int16(len(e.meta.RowGroups)), Columns: make([]format.ColumnChunk, len(e.chunks))}
+	group := writtenGroup{rows: j.rows, at: e.at, chunks: make([]writtenChunk, len(e.chunks))}
 	for i := range e.chunks {
-		c, m := &e.chunks[i], &group.Columns[i].MetaData
-		from := e.at
+		c, w := &e.chunks[i], &group.chunks[i]
+		w.at = e.at
 		if c.codes {
-			m.DictionaryPageOffset = e.at
 			e.writeDictionary(c, j.dicts[i])
 		}
-		m.DataPageOffset = e.at
+		w.pages = e.at
 		for k := range c.places {
 			c.places[k].Offset += e.at
 		}
 		e.write(c.pages)
-		slices.Sort(c.encodings)
-		m.Type, m.Encoding, m.PathInSchema, m.Codec, m.NumValues = format.Type(c.kind), slices.Clone(c.encodings), c.path, c.codec(), c.n
-		m.TotalUncompressedSize, m.TotalCompressedSize = c.raw, e.at-from
-		if c.kind == parquet.Int32 || c.kind == parquet.Int64 {
-			m.Statistics.MinValue, m.Statistics.MaxValue = plainNumber(c.kind, c.low), plainNumber(c.kind, c.high)
-		}
-		group.TotalByteSize += c.raw
-		group.TotalCompressedSize += e.at - from
+		w.raw, w.size, w.low, w.high, w.encodings = c.raw, e.at-w.at, c.low, c.high, c.encodings
 	}
 	for i := range e.chunks {
-		c, column := &e.chunks[i], &group.Columns[i]
-		e.header.buf.Reset()
-		if err := e.header.encoder.Encode(&format.OffsetIndex{PageLocations: c.places}); err != nil {
+		c, w := &e.chunks[i], &group.chunks[i]
+		index, err := e.thrift(&format.OffsetIndex{PageLocations: c.places})
+		if err != nil {
 			e.fail(err)
 		}
-		column.OffsetIndexOffset, column.OffsetIndexLength = int64(len(e.places)), int32(e.header.buf.Len())
-		e.places = append(e.places, e.header.buf.Bytes()...)
-		*c = chunk{kind: c.kind, path: c.path, loose: c.loose, quick: c.quick, pages: c.pages[:0], places: c.places[:0], encodings: c.encodings[:0]}
+		w.index, w.indexSize = int64(len(e.places)), int32(len(index))
+		e.places = append(e.places, index...)
+		*c = chunk{kind: c.kind, path: c.path, loose: c.loose, quick: c.quick, pages: c.pages[:0], places: c.places[:0]}
 	}
-	e.meta.RowGroups = append(e.meta.RowGroups, group)
+	e.groups = append(e.groups, group)
 	e.meta.NumRows += int64(j.rows)
 }
 
@@ -333,31 +318,19 @@ func (e *encoder) writeDictionary(c *chunk, d *dictionary) {
 	e.page = d.page(e.page[:0])
 	e.header.page = format.PageHeader{Type: format.DictionaryPage}
 	e.header.page.DictionaryPageHeader.Set(format.DictionaryPageHeader{NumValues: int32(len(d.texts)), Encoding: format.Plain})
-	c.uses(format.Plain)
+	c.encodings |= 1 << format.Plain
 	e.write(e.appendPage(c, nil, dictionaryPage))
-}
-
-// plainNumber is a number as bounds have it.
-func plainNumber(kind parquet.Kind, v int64) []byte {
-	if kind == parquet.Int32 {
-		return binary.LittleEndian.AppendUint32(nil, uint32(v))
-	}
-	return binary.LittleEndian.AppendUint64(nil, uint64(v))
 }
 
 // finish writes the table of contents.
 func (e *encoder) finish() {
-	for i := range e.meta.RowGroups {
-		for k := range e.meta.RowGroups[i].Columns {
-			e.meta.RowGroups[i].Columns[k].OffsetIndexOffset += e.at
-		}
-	}
+	places := e.at
 	e.write(e.places)
-	e.header.buf.Reset()
-	if err := e.header.encoder.Encode(&e.meta); err != nil {
+	footer, err := e.footer(places)
+	if err != nil {
 		e.fail(err)
+		return
 	}
-	footer := e.header.buf.Bytes()
 	outline, err := columns.Outline(footer, e.at)
 	if err != nil {
 		e.fail(err)
