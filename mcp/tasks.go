@@ -141,7 +141,10 @@ func (l *taskList) start(ctx context.Context, method string, call *mcp.CallToolR
 	t := &task{id: rand.Text(), created: now, updated: now, status: taskWorking, done: make(chan struct{})}
 	var background context.Context
 	background, t.cancel = context.WithCancel(context.WithValue(context.WithoutCancel(ctx), taskKey{}, t))
-	l.keep(t, now)
+	if !l.keep(t, now) {
+		t.cancel()
+		return next(ctx, method, call)
+	}
 	l.wg.Go(func() {
 		defer t.cancel()
 		defer close(t.done)
@@ -168,8 +171,8 @@ func (l *taskList) start(ctx context.Context, method string, call *mcp.CallToolR
 	}
 }
 
-// keep remembers a task, and forgets the oldest finished ones.
-func (l *taskList) keep(t *task, now time.Time) {
+// keep remembers a task, and forgets the oldest finished ones. It is false when too many are under way.
+func (l *taskList) keep(t *task, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.tasks == nil {
@@ -190,7 +193,11 @@ func (l *taskList) keep(t *task, now time.Time) {
 		delete(l.tasks, finished[0].id)
 		finished = finished[1:]
 	}
+	if len(l.tasks) >= maxTasks {
+		return false
+	}
 	l.tasks[t.id] = t
+	return true
 }
 
 func (l *taskList) drop(t *task) {

@@ -131,13 +131,42 @@ func TestTaskIsCancelled(t *testing.T) {
 	}
 }
 
-// TestNoTaskUnasked: without the extension, and in older revisions, the call waits for its result.
+// TestNoTaskUnasked: without the extension, and in older revisions, which do not know it, a call waits for its result.
 func TestNoTaskUnasked(t *testing.T) {
+	const older = "2025-11-25"
+	for name, version := range map[string]string{"not declared": tasksSince, "older": older} {
+		t.Run(name, func(t *testing.T) {
+			letGo := make(chan struct{})
+			url := tasksServer(t, slowDaemon(t, letGo, make(chan struct{})))
+			session, meta := "", `"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}`
+			if version == older {
+				_, r := rpc(t, url, "", "", `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}},"clientInfo":{"name":"c","version":"1"}}}`)
+				session, meta = r.Header.Get("Mcp-Session-Id"), `"_meta":{}`
+				rpc(t, url, version, session, `{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+			}
+			time.AfterFunc(100*time.Millisecond, func() { close(letGo) }) // a task would be answered long before
+			a, _ := rpc(t, url, version, session, `{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"loop_run","arguments":{},`+meta+`}}`)
+			result, _ := a["result"].(map[string]any)
+			if content, _ := result["structuredContent"].(map[string]any); content["done"] != true || result["taskId"] != nil {
+				t.Errorf("got %v", a)
+			}
+		})
+	}
+}
+
+// TestTasksAreBounded: calls beyond as many as are kept under way wait for their results.
+func TestTasksAreBounded(t *testing.T) {
 	letGo := make(chan struct{})
-	close(letGo)
 	url := tasksServer(t, slowDaemon(t, letGo, make(chan struct{})))
-	a, _ := rpc(t, url, "2026-07-28", "", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"loop_run","arguments":{},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`)
-	if result, _ := a["result"].(map[string]any); result["resultType"] != "complete" || result["structuredContent"] == nil {
+	for range maxTasks {
+		a, _ := rpc(t, url, "2026-07-28", "", runCall)
+		if result, _ := a["result"].(map[string]any); result["taskId"] == nil {
+			t.Fatalf("no task: %v", a)
+		}
+	}
+	time.AfterFunc(100*time.Millisecond, func() { close(letGo) })
+	a, _ := rpc(t, url, "2026-07-28", "", runCall)
+	if result, _ := a["result"].(map[string]any); result["taskId"] != nil || result["structuredContent"] == nil {
 		t.Errorf("got %v", a)
 	}
 }
