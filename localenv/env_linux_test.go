@@ -201,7 +201,7 @@ func TestServicesMeetByNameOnTheSamePort(t *testing.T) {
 		if got := askService(t, e, "payment", "/lookup?name="+name); !strings.Contains(got, "no such host") {
 			t.Errorf("lookup of %s: got %q, want no such host", name, got)
 		}
-		if took := time.Since(began); took > time.Second {
+		if took := time.Since(began); took > 4*time.Second { // resolvers ask again after 5 s
 			t.Errorf("lookup of %s took %s", name, took)
 		}
 	}
@@ -257,7 +257,7 @@ func TestCrashWhileStartingCarriesTheTail(t *testing.T) {
 	if !strings.HasSuffix(failed.Tail, "panic: no gateway configured") || strings.Contains(failed.Tail, "line 5\n") {
 		t.Errorf("tail: %q", failed.Tail)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 20*time.Second { // not after the time that it has to become ready
 		t.Errorf("the crash was reported after %s", took)
 	}
 	if n := len(e.Instances()); n != 0 {
@@ -279,7 +279,7 @@ func TestCrashWhileServingIsReported(t *testing.T) {
 		if x.Service != "payment" || x.Build != "b-payment" || x.Code != 7 || x.PID != inst.PID || !strings.HasSuffix(x.Tail, "about to crash") {
 			t.Errorf("exit: %+v", x)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Error("no exit was reported")
 	}
 }
@@ -539,7 +539,7 @@ func TestCommandReachesServicesAndEndsWithItsTree(t *testing.T) {
 	if err := cmd.Wait(); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled command: %v", err)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 20*time.Second { // they sleep for longer
 		t.Errorf("two commands took %s", took)
 	}
 }

@@ -57,7 +57,7 @@ func newEditor(t *testing.T, dir string, capabilities string) *editor {
 			if err != nil {
 				t.Errorf("the server ended with %v", err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Error("the server did not end")
 		}
 		_ = e.rpc.Close()
@@ -98,7 +98,7 @@ func (e *editor) diagnostics(uri string) []Diagnostic {
 			if p.URI == uri {
 				return p.Diagnostics
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(30 * time.Second):
 			e.t.Fatal("no diagnostics were published")
 		}
 	}

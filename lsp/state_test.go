@@ -143,7 +143,7 @@ func TestEnd(t *testing.T) {
 			if err != nil {
 				t.Errorf("exit%s: %v", params, err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Errorf("exit%s: the server goes on", params)
 		}
 		_ = fromClient.Close()

@@ -69,7 +69,7 @@ func taskOf(t *testing.T, url, method, id string) map[string]any {
 // until polls a task as a client does.
 func until(t *testing.T, url, id string, done func(map[string]any) bool) map[string]any {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(60 * time.Second)
 	for {
 		state := taskOf(t, url, "tasks/get", id)
 		if done(state) {

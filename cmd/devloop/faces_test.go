@@ -68,7 +68,7 @@ func serve(t *testing.T) *served {
 	}
 	c := control.NewClient(socket)
 	st, err := c.Status(ctx)
-	for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); st, err = c.Status(ctx) {
+	for end := time.Now().Add(30 * time.Second); err != nil && time.Now().Before(end); st, err = c.Status(ctx) {
 		select {
 		case err := <-ended:
 			ended <- err

@@ -78,9 +78,9 @@ func (d *running) start(o Options) {
 
 func (d *running) eventually(done func() bool) {
 	d.t.Helper()
-	for end := time.Now().Add(10 * time.Second); !done(); {
+	for end := time.Now().Add(30 * time.Second); !done(); {
 		if time.Now().After(end) {
-			d.t.Fatal("it did not happen within 10 s")
+			d.t.Fatal("it did not happen within 30 s")
 		}
 		_ = pause(context.Background())
 	}

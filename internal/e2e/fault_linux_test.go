@@ -193,7 +193,7 @@ func TestFaults(t *testing.T) {
 	w.says(2, []string{"at most 1"}, "fault", "set", "--from", "checkout", "--to", "payment", "--kind", "reset", "--rate", "2")
 	w.says(2, []string{"no service is called"}, "fault", "set", "--from", "checkout", "--to", "nobody", "--kind", "reset")
 	w.says(0, nil, "fault", "set", "--from", "exercise", "--to", "checkout", "--kind", "reset", "--for", "300ms")
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for {
 		_, stdout, _ := w.devloop("fault", "list", "-o", "json")
 		var a control.FaultsAnswer

@@ -206,7 +206,7 @@ func itoa(n int) string {
 // eventually polls a condition that the kernel makes true.
 func eventually(t *testing.T, what string, true func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(60 * time.Second)
 	defer deadline.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -214,7 +214,7 @@ func eventually(t *testing.T, what string, true func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			t.Fatalf("not true within 20 s: %s", what)
+			t.Fatalf("not true within 60 s: %s", what)
 		}
 	}
 }

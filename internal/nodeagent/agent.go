@@ -29,7 +29,8 @@ type Options struct {
 	Segment    int64  // 16 MiB
 	KernelRing int    // bytes, a power of two: 8 MiB
 	Rules      agent.Rules
-	Streams    int // how many may be open: 16
+	Streams    int           // how many may be open: 16
+	Refresh    time.Duration // how often all pods are looked for: 250 ms
 	Log        *slog.Logger
 }
 
@@ -60,6 +61,9 @@ func (o *Options) defaults() error {
 	}
 	if o.Streams <= 0 {
 		o.Streams = 16
+	}
+	if o.Refresh <= 0 {
+		o.Refresh = refreshEvery
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -249,7 +253,7 @@ func (a *Agent) tick(ctx context.Context) {
 		} else {
 			a.problem.Store(nil)
 		}
-		if time.Since(looked) >= refreshEvery {
+		if time.Since(looked) >= a.o.Refresh {
 			looked = time.Now()
 			if err := a.source.refresh(); err != nil {
 				a.log.Debug("pods cannot be listed", "why", err)

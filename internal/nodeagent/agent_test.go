@@ -195,7 +195,7 @@ func (n *node) folder(path string) string {
 }
 
 func poll(f func() bool) bool {
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if f() {
 			return true
 		}
