@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -361,14 +362,19 @@ func (a *api) cause(q *question, db string, c *captured, failed int) {
 	q.Helper()
 	var found query.ErrorsAnswer
 	a.ask("GET", "/mcp/errors", url.Values{"db": {db}}, nil, &found)
-	i := slices.IndexFunc(found.Groups, func(g query.ErrorGroup) bool {
-		return g.Endpoint == "frontend POST /api/v1/checkout"
+	groups := slices.DeleteFunc(slices.Clone(found.Groups), func(g query.ErrorGroup) bool {
+		return g.Endpoint != "frontend POST /api/v1/checkout"
 	})
-	if i < 0 {
+	if len(groups) == 0 {
 		q.Fatalf("no cause of the failed checkouts: %+v", found.Groups)
 	}
-	g := found.Groups[i]
-	q.want("failed checkouts with this cause", g.Count, failed)
+	count := 0
+	for _, g := range groups { // those that the gateway answered after all are others; on a slow machine something else is late, too
+		q.Logf("%d checkouts failed by %+v", g.Count, g.Chain)
+		count += g.Count
+	}
+	g := slices.MaxFunc(groups, func(x, y query.ErrorGroup) int { return cmp.Compare(x.Count, y.Count) })
+	q.want("failed checkouts and their causes", count, failed)
 	last := g.Chain[len(g.Chain)-1]
 	q.want("where it began", last.Src+" → "+last.Endpoint, "payment → gateway POST /v1/charges")
 	var slow *traffic.Call
