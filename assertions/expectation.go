@@ -360,7 +360,7 @@ func (c *compiler) argument(e ast.Expr, a aggregate, kind parameter) (*argument,
 		return nil, c.at(e, err.Error(), "")
 	}
 	sub := cel.ParsedExprToAstWithSource(&exprpb.ParsedExpr{Expr: pb, SourceInfo: c.infoPB}, nil)
-	checked, issues := c.rows.Check(sub)
+	checked, issues := filter.Check(c.rows, sub)
 	if issues.Err() != nil {
 		return nil, explain(c.t, issues)
 	}
@@ -559,7 +559,7 @@ func (c *compiler) check(env *cel.Env, e ast.Expr) (*cel.Ast, error) {
 	if err != nil {
 		return nil, c.at(e, err.Error(), "")
 	}
-	checked, issues := env.Check(cel.ParsedExprToAstWithSource(&exprpb.ParsedExpr{Expr: pb, SourceInfo: c.infoPB}, nil))
+	checked, issues := filter.Check(env, cel.ParsedExprToAstWithSource(&exprpb.ParsedExpr{Expr: pb, SourceInfo: c.infoPB}, nil))
 	if issues.Err() != nil {
 		return nil, explain(c.t, issues)
 	}

@@ -48,6 +48,16 @@ var rowEnv = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(options...)
 })
 
+var checking sync.Mutex
+
+// Check checks the types of a tree, one tree at a time: where cel-go (v0.33.2) looks for the name nearest to one that it does
+// not know, it writes to the environment while other checks in it read.
+func Check(env *cel.Env, tree *cel.Ast) (*cel.Ast, *cel.Issues) {
+	checking.Lock()
+	defer checking.Unlock()
+	return env.Check(tree)
+}
+
 // expandHas lets has() ask about fields without a dot too, which CEL's own refuses.
 func expandHas(f cel.MacroExprFactory, _ ast.Expr, args []ast.Expr) (ast.Expr, *cel.Error) {
 	if args[0].Kind() == ast.IdentKind && table().byName[args[0].AsIdent()] != nil {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -464,4 +465,29 @@ func TestMayBe(t *testing.T) {
 			t.Errorf("%s: %s", src, diff)
 		}
 	}
+}
+
+// TestCompileTogether: filters that are right, that are wrong and that have scopes of their own are compiled at the same time, as the
+// daemon's clients do. The race detector sees what is shared.
+func TestCompileTogether(t *testing.T) {
+	t.Parallel()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := range 20 {
+				name := fmt.Sprintf("status_cod%d", i)
+				if _, err := filter.Compile(name + " >= 500"); err == nil || !strings.Contains(err.Error(), name) {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		})
+		wg.Go(func() {
+			for range 20 {
+				if _, err := filter.Compile(`request.headers.exists(k, k == "a")`); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -584,7 +584,7 @@ func (t *Translation) Check(env *cel.Env) (*cel.Ast, error) {
 	if err := Prepare(parsed); err != nil {
 		return nil, t.place(err)
 	}
-	checked, issues := env.Check(parsed)
+	checked, issues := Check(env, parsed)
 	if issues.Err() != nil {
 		return nil, t.Explain(issues)
 	}
