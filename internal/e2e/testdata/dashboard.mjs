@@ -107,17 +107,21 @@ check("calls that failed are marked", true, await foot());
 for (const kfl of ['redis', 'grpc', 'postgresql', 'dns', 'http']) {
   await page.fill("#kfl", kfl);
   await page.keyboard.press("Enter");
-  await page.waitForFunction((k) => document.querySelector(".grid .body .row") && !document.getElementById("kfl-error"), kfl);
+  await page.waitForFunction((k) => [...document.querySelectorAll(".grid .body .row .proto .text")].some((c) => c.textContent === k), kfl);
   await rows().first().click();
+  await page.locator(".detail [role=tablist]").waitFor();
   await page.keyboard.press("Escape");
+  await page.locator(".detail").waitFor({ state: "detached" });
   await page.locator(".grid").focus();
   await page.keyboard.press("f");
+  await page.locator("dialog[open] .pair button").first().waitFor();
   const clauses = await page.locator("dialog[open] .pair button:first-child").allInnerTexts();
   for (const clause of clauses) {
     const answer = await post("list_api_calls", { snapshot_id: "i2", kfl: clause, limit: 1 });
     check(`the filter of a ${kfl} call finds it`, answer?.total > 0, clause);
   }
   await page.keyboard.press("Escape");
+  await page.locator("dialog[open]").waitFor({ state: "detached" });
 }
 
 // The keys alone, from the top of the page to a call tree and back.
@@ -149,6 +153,7 @@ for (let n = 0; n < 3; n++) await page.keyboard.press("ArrowRight");
 await page.locator(".waterfall").waitFor();
 check("arrows lead to the call tree", (await page.locator(".waterfall [role=row]").count()) > 3, await active());
 await page.keyboard.press("Escape");
+await page.locator(".detail").waitFor({ state: "detached" });
 check("Escape closes, and the list has the focus", (await page.locator(".detail").count()) === 0 && (await active()).includes("calls"), await active());
 await page.keyboard.press("2");
 await page.locator(".picture svg .edge").first().waitFor();
@@ -157,6 +162,7 @@ await page.keyboard.press("Enter");
 await page.locator(".side .facts").nth(1).waitFor();
 check("an edge opens with Enter", true, await page.locator(".side h2").first().innerText());
 await page.keyboard.press("?");
+await page.locator("dialog[open]").waitFor();
 check("? tells the keys", await page.locator("dialog[open]").count() === 1);
 await page.keyboard.press("Escape");
 
