@@ -173,6 +173,7 @@ func (d *Dissector) dropIdle(l *list, before int64) {
 func (d *Dissector) EndWindow() traffic.Account {
 	for _, c := range d.ordered() {
 		d.releaseHeld(c)
+		d.gapsAtWindowEnd(c)
 		if c.Parser != nil {
 			d.host.c = c
 			c.Parser.Window(&d.host)
@@ -222,6 +223,7 @@ func (d *Dissector) ordered() []*connection {
 func (d *Dissector) finish() {
 	for _, c := range d.ordered() {
 		d.flushStreams(c)
+		d.closedBehindGaps(c)
 	}
 }
 

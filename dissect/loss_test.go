@@ -58,6 +58,59 @@ func TestLossOfAWindow(t *testing.T) {
 	}
 }
 
+// What was lost right before both ends close is missing in the window in which they do, and the connection is closed: no packet of it comes
+// that would tell.
+func TestLossBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []struct {
+		name           string
+		client, server int
+	}{{"request and response", len(get), len(ok)}, {"response", 0, len(ok)}, {"nothing", 0, 0}} {
+		for _, whole := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, whole file %t", lost.name, whole), func(t *testing.T) {
+				m := newMaker()
+				m.open()
+				m.send(0, get, 1400)
+				m.send(1, ok, 1400)
+				if lost.client == 0 {
+					m.send(0, get, 1400)
+				} else {
+					m.lose(0, lost.client)
+				}
+				if lost.server == 0 {
+					m.send(1, ok, 1400)
+				} else {
+					m.lose(1, lost.server)
+				}
+				m.close(0)
+				var got rows
+				account := traffic.Account{}
+				if whole {
+					next := m.packets
+					var err error
+					account, err = dissect.Run(t.Context(), func(p *traffic.Packet) error {
+						if len(next) == 0 {
+							return io.EOF
+						}
+						*p, next = next[0], next[1:]
+						return nil
+					}, nil, got.into())
+					if err != nil {
+						t.Fatal(err)
+					}
+				} else {
+					d := dissect.New(got.into())
+					account = feed(d, m.packets, nil)
+				}
+				c, want := got.Connections[0], uint64(lost.client+lost.server)
+				if c.Missing != want || c.WindowMissing != want || account.Missing != want || c.State != traffic.StateClosed || !c.Closed {
+					t.Errorf("%d bytes missing, of the window %d, in all %d, want %d; %s", c.Missing, c.WindowMissing, account.Missing, want, c.State)
+				}
+			})
+		}
+	}
+}
+
 // flight is what one side of a handshake sent at once.
 type flight struct {
 	from int

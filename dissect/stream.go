@@ -279,6 +279,32 @@ func (d *Dissector) skipTo(c *connection, dir int, to uint32, m protocol.Mark) {
 	d.drain(c, dir, m)
 }
 
+// gapsAtWindowEnd books the holes that were acknowledged in this window, in which they belong: those of a connection that both ends have
+// closed at once, because no packet of it will tell of them, others where captures that shuffle packets would have filled them by now.
+func (d *Dissector) gapsAtWindowEnd(c *connection) {
+	if !c.Active {
+		return
+	}
+	over := c.Dir[0].FINSeen && c.Dir[1].FINSeen
+	for dir := range c.Dir {
+		if me := &c.Dir[dir]; over && me.Init && me.AckedSeen {
+			d.gapKnown(c, dir, me.Acked, protocol.Mark{Time: c.Last})
+		} else {
+			d.checkGap(c, dir, d.now)
+		}
+	}
+	d.closedBehindGaps(c)
+}
+
+// closedBehindGaps closes the sides whose FIN waited for bytes that were given up.
+func (d *Dissector) closedBehindGaps(c *connection) {
+	for dir := range c.Dir {
+		if me := &c.Dir[dir]; me.FINSeen && !me.Closed {
+			d.checkClosed(c, dir, protocol.Mark{Time: c.Last})
+		}
+	}
+}
+
 // flushStreams skips every hole, because nothing will fill them any more.
 func (d *Dissector) flushStreams(c *connection) {
 	for dir := range c.Dir {
@@ -289,6 +315,9 @@ func (d *Dissector) flushStreams(c *connection) {
 		}
 		if me.AckedSeen && me.Init && !me.FINSeen && after(me.Acked, me.Next+1) && int64(me.Acked-me.Next) < maxGap {
 			d.skipTo(c, dir, me.Acked, protocol.Mark{Time: c.Last})
+		}
+		if me.AckedSeen && me.Init && me.FINSeen && me.Acked == me.FIN+1 && after(me.FIN, me.Next) && int64(me.FIN-me.Next) < maxGap {
+			d.skipTo(c, dir, me.FIN, protocol.Mark{Time: c.Last})
 		}
 	}
 }
