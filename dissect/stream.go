@@ -313,11 +313,8 @@ func (d *Dissector) flushStreams(c *connection) {
 			p := me.Pending[0]
 			d.skipTo(c, dir, p.Seq, protocol.Mark{Packet: p.Packet, Time: p.Time})
 		}
-		if me.AckedSeen && me.Init && !me.FINSeen && after(me.Acked, me.Next+1) && int64(me.Acked-me.Next) < maxGap {
-			d.skipTo(c, dir, me.Acked, protocol.Mark{Time: c.Last})
-		}
-		if me.AckedSeen && me.Init && me.FINSeen && me.Acked == me.FIN+1 && after(me.FIN, me.Next) && int64(me.FIN-me.Next) < maxGap {
-			d.skipTo(c, dir, me.FIN, protocol.Mark{Time: c.Last})
+		if me.AckedSeen && me.Init && (me.FINSeen || after(me.Acked, me.Next+1)) { // one byte may be a FIN that was not seen
+			d.gapKnown(c, dir, me.Acked, protocol.Mark{Time: c.Last})
 		}
 	}
 }
