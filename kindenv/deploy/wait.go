@@ -39,14 +39,19 @@ const (
 
 // Pods lists the pods of a service that are not on their way out, of the newest revision of its workload only.
 func (d *Deployer) Pods(ctx context.Context, p *Plan, s Service) ([]corev1.Pod, error) {
+	pods, err := d.allPods(ctx, p, s)
+	return slices.DeleteFunc(pods, func(pod corev1.Pod) bool {
+		return pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
+	}), err
+}
+
+// allPods are those that leave or have ended as well.
+func (d *Deployer) allPods(ctx context.Context, p *Plan, s Service) ([]corev1.Pod, error) {
 	list, err := d.client.CoreV1().Pods(p.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.SelectorFromSet(s.Selector).String()})
 	if err != nil {
 		return nil, fmt.Errorf("list the pods of %s: %w", s.Name, explain(err, nil))
 	}
-	pods := slices.DeleteFunc(list.Items, func(pod corev1.Pod) bool {
-		return pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
-	})
-	return pods, nil
+	return list.Items, nil
 }
 
 // WaitRunning waits until every pod of the workload's newest revision runs the service's container, ready or not, and
@@ -67,8 +72,8 @@ func (d *Deployer) WaitReady(ctx context.Context, p *Plan, s Service) ([]corev1.
 	return d.wait(ctx, &rollout{d: d, namespace: p.Namespace, s: s, done: ready, alone: true, steady: s.Role != ""})
 }
 
-// leaveBound is how long nodes are given to learn that a pod is on its way out: kube-proxy gathers changes for a second
-// (minSyncPeriod of its configuration), and then writes its rules.
+// leaveBound is how long nodes are given to learn that a pod is on its way out: by default kube-proxy gathers changes for
+// a second (minSyncPeriod of its configuration), and then writes its rules.
 const leaveBound = 3 * time.Second
 
 // WaitLeft waits until the pods of a service that are on their way out have ended, and no longer than nodes take to learn
@@ -79,13 +84,13 @@ func (d *Deployer) WaitLeft(ctx context.Context, p *Plan, s Service) error {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
-		list, err := d.client.CoreV1().Pods(p.Namespace).List(ctx, metav1.ListOptions{LabelSelector: labels.SelectorFromSet(s.Selector).String()})
+		pods, err := d.allPods(ctx, p, s)
 		switch {
 		case ctx.Err() != nil: // whoever gave the context looks at it
 			return nil
 		case err != nil:
-			return fmt.Errorf("list the pods of %s: %w", s.Name, explain(err, nil))
-		case !slices.ContainsFunc(list.Items, leaves):
+			return err
+		case !slices.ContainsFunc(pods, leaves):
 			return nil
 		}
 		select {
