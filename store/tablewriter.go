@@ -68,7 +68,6 @@ type chunk struct {
 	places    []format.PageLocation
 	encodings uint16 // those of its pages, a bit each
 	raw       int64  // size before compression, headers included
-	codes     bool   // there are pages of codes
 	loose     loose
 	quick     bool // see quickColumns
 	low, high int64
@@ -147,7 +146,6 @@ func (e *encoder) encode(j *job) {
 		e.release(j.page)
 	}
 	c.places = append(c.places, format.PageLocation{Offset: int64(at), CompressedPageSize: int32(len(c.pages) - at), FirstRowIndex: int64(j.first)})
-	c.codes = c.codes || coding == format.RLEDictionary
 	c.encodings |= 1 << coding
 }
 
@@ -290,7 +288,7 @@ func (e *encoder) endGroup(j *job) {
 	for i := range e.chunks {
 		c, w := &e.chunks[i], &group.chunks[i]
 		w.at = e.at
-		if c.codes {
+		if c.encodings>>format.RLEDictionary&1 != 0 { // there are pages of codes
 			e.writeDictionary(c, j.dicts[i])
 		}
 		w.pages = e.at

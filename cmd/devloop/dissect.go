@@ -104,7 +104,7 @@ With -o parquet the rows have the columns of a snapshot's tables (docs/files.md)
 // lazyCollection trades memory for time: rows are garbage as soon as they are written, and little stays, so collecting
 // when four times of that is there saves CPU time for some 20 MB. Where much stays, above 1 GiB, the limit makes
 // the collector thrifty again. Of Parquet a row group stays, some 10 MB, and of each that was written
-// where its columns lie: 20 MB after 10 GB of packets. GOGC and GOMEMLIMIT of the user win.
+// where its columns lie: 2 MB after 10 GB of packets. GOGC and GOMEMLIMIT of the user win.
 func lazyCollection(output string) {
 	percent := 400
 	if output == "parquet" {
