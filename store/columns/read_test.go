@@ -160,15 +160,23 @@ func TestNarrowLeavesPagesOut(t *testing.T) {
 	}
 }
 
-// Pages without a text are left out, and read when something else is asked of them.
-func TestPagesWithoutAText(t *testing.T) {
-	t.Parallel()
+// inGroup visits the row group of a file of 1,000 rows.
+func inGroup(t *testing.T, visit func(*Group) (bool, error)) {
+	t.Helper()
 	f, err := Open(write(t, testFile(t, 1000, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	err = f.InTurn(t.Context(), []int{0}, func(g *Group) (bool, error) {
+	if err := f.InTurn(t.Context(), []int{0}, visit); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Pages without a text are left out, and read when something else is asked of them.
+func TestPagesWithoutAText(t *testing.T) {
+	t.Parallel()
+	inGroup(t, func(g *Group) (bool, error) {
 		const row = 600
 		text := []byte(testRowAt(row).Plain)
 		c, err := g.columnWith("plain", nil, text)
@@ -200,21 +208,13 @@ func TestPagesWithoutAText(t *testing.T) {
 		}
 		return false, nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // What is read ahead of the next row groups are columns that were read to their end, also those that were given back, or of which pages
 // lacked a text.
 func TestWhole(t *testing.T) {
 	t.Parallel()
-	f, err := Open(write(t, testFile(t, 1000, 1)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	err = f.InTurn(t.Context(), []int{0}, func(g *Group) (bool, error) {
+	inGroup(t, func(g *Group) (bool, error) {
 		one := newBits(g.Rows)
 		one.Set(5)
 		_, err := g.Column("large")
@@ -236,20 +236,12 @@ func TestWhole(t *testing.T) {
 		}
 		return false, err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // Numbers of 32 and of 64 bits are told row by row, and split classes by what they are.
 func TestByNumbers(t *testing.T) {
 	t.Parallel()
-	f, err := Open(write(t, testFile(t, 1000, 1)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	err = f.InTurn(t.Context(), []int{0}, func(g *Group) (bool, error) {
+	inGroup(t, func(g *Group) (bool, error) {
 		for name, want := range map[string]int{"small": 5, "large": 1000, "fixed": 1} {
 			c := g.Sort(full(g.Rows), nil)
 			if err := c.By(g, name); err != nil {
@@ -272,9 +264,6 @@ func TestByNumbers(t *testing.T) {
 		}
 		return false, nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // Flags split classes at once as they do one by one, and numbered alike in all row groups.
