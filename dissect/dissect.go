@@ -223,7 +223,6 @@ func (d *Dissector) ordered() []*connection {
 func (d *Dissector) finish() {
 	for _, c := range d.ordered() {
 		d.flushStreams(c)
-		d.closedBehindGaps(c)
 	}
 }
 

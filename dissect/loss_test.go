@@ -111,6 +111,30 @@ func TestLossBeforeTheEnd(t *testing.T) {
 	}
 }
 
+// What was lost before one end closes is missing at the end of a file, whether the other end closes or not.
+func TestLossBeforeOneEnd(t *testing.T) {
+	t.Parallel()
+	m := newMaker()
+	m.open()
+	m.send(0, get, 1400)
+	m.send(1, ok, 1400)
+	m.lose(0, len(get))
+	m.flag(0, 0x11)
+	m.flag(1, 0x10)
+	var got rows
+	next := m.packets
+	account, err := dissect.Run(t.Context(), func(p *traffic.Packet) error {
+		if len(next) == 0 {
+			return io.EOF
+		}
+		*p, next = next[0], next[1:]
+		return nil
+	}, nil, got.into())
+	if want := uint64(len(get)); err != nil || account.Missing != want {
+		t.Errorf("%d bytes missing, want %d (%v)", account.Missing, want, err)
+	}
+}
+
 // flight is what one side of a handshake sent at once.
 type flight struct {
 	from int

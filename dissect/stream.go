@@ -293,12 +293,7 @@ func (d *Dissector) gapsAtWindowEnd(c *connection) {
 			d.checkGap(c, dir, d.now)
 		}
 	}
-	d.closedBehindGaps(c)
-}
-
-// closedBehindGaps closes the sides whose FIN waited for bytes that were given up.
-func (d *Dissector) closedBehindGaps(c *connection) {
-	for dir := range c.Dir {
+	for dir := range c.Dir { // a FIN may have waited for bytes that were given up
 		if me := &c.Dir[dir]; me.FINSeen && !me.Closed {
 			d.checkClosed(c, dir, protocol.Mark{Time: c.Last})
 		}
